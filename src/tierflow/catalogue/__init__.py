@@ -1,0 +1,1 @@
+"""The searchable record of all objects."""

@@ -1,0 +1,1 @@
+"""Policies: interestingness, sizes and flags in, tiers out."""

@@ -1,0 +1,1 @@
+"""The report of a run: pictures first, one file, no network."""
