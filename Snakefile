@@ -1,0 +1,34 @@
+# The main job: every image of a folder measured, scored, placed, catalogued and reported.
+#   snakemake --cores 2 --config input=FOLDER output=RESULTS
+from snakemake.utils import min_version
+
+from tierflow.render.snakemake import prepare
+from tierflow.steps import STEPS
+
+min_version("9.19")
+
+run = prepare(config, dry_run=workflow.dryrun)
+
+
+workdir: str(run.output)
+
+
+wildcard_constraints:
+    shard=r"\d{5}",
+
+
+rule all:
+    default_target: True
+    input:
+        "report.html",
+        "objects.csv",
+
+
+include: "workflows/rules/scan.smk"
+include: "workflows/rules/extract.smk"
+include: "workflows/rules/baseline.smk"
+include: "workflows/rules/score.smk"
+include: "workflows/rules/policy.smk"
+include: "workflows/rules/place.smk"
+include: "workflows/rules/index.smk"
+include: "workflows/rules/report.smk"

@@ -31,7 +31,11 @@ class Scan(Section):
 
     include: tuple[str, ...] = Field(
         (),
-        description="Glob patterns of files to take, matched against the path relative to the input; empty: every name that ends like an image (.tif, .tiff, .btf, .png, .jpg, .jpeg, .jp2, .bmp, .stk, .lsm ...).",
+        description=(
+            "Glob patterns of files to take, matched against the path relative to the input; empty: every "
+            "name that ends like an image (.tif, .tiff, .btf, .png, .jpg, .jpeg, .jp2, .bmp, .stk, .lsm "
+            "...)."
+        ),
     )
     exclude: tuple[str, ...] = Field((), description="Glob patterns of files and folders to leave out.")
     layout: str = Field(
@@ -39,13 +43,19 @@ class Scan(Section):
     )
     pattern: str | None = Field(
         None,
-        description="For layout `regex`: regular expression on the relative path with named groups plate, well, row, column, site, channel, z, timepoint, acquired_at.",
+        description=(
+            "For layout `regex`: regular expression on the relative path with named groups plate, well, "
+            "row, column, site, channel, z, timepoint, acquired_at."
+        ),
     )
     unit: Literal["file", "site", "well"] = Field("file", description="Which objects share one decision.")
     follow_links: bool = Field(False, description="Enter folders that are symbolic links; loops are detected.")
     read_headers: bool = Field(
         False,
-        description="Open files whose names say nothing and read plate, well and channel from OME-XML or MetaMorph tags (slower).",
+        description=(
+            "Open files whose names say nothing and read plate, well and channel from OME-XML or MetaMorph "
+            "tags (slower)."
+        ),
     )
     shard_objects: int = Field(1000, ge=1, le=100_000, description="Objects that one job handles, at most.")
     shard_mb: int = Field(
@@ -148,7 +158,9 @@ class Score(Section):
 
     function: str = Field(
         "focus",
-        description="Interestingness function: focus, haste, logistic, expression, constant, random or an installed one.",
+        description=(
+            "Interestingness function: focus, haste, logistic, expression, constant, random or an installed one."
+        ),
     )
     parameters: dict[str, Any] = Field(
         default_factory=dict, description="Parameters of the function; see `tierflow config show --functions`."
@@ -169,7 +181,9 @@ class PolicyConfig(Section):
     )
     flag_tiers: dict[str, TierName] = Field(
         default_factory=dict,
-        description="Tier that a flag forces, whatever the score; the first flag of this list that an object has decides.",
+        description=(
+            "Tier that a flag forces, whatever the score; the first flag of this list that an object has decides."
+        ),
     )
 
 
@@ -181,7 +195,9 @@ class Tier(Section):
     )
     root: str | None = Field(
         None,
-        description="Folder of the tier; empty: tiers/<name> in the output. Files keep their path relative to the input.",
+        description=(
+            "Folder of the tier; empty: tiers/<name> in the output. Files keep their path relative to the input."
+        ),
     )
     about: str = Field("", description="What the tier is for, shown in the report.")
 

@@ -18,7 +18,8 @@ TierflowError                                70  internal error
     └── UnmeasurableError    flag unmeasurable
 ```
 
-Exit code 0 is success; 64 and 65 are left to Argo's executor. A message holds the value, what was expected, and what to do.
+Exit code 0 is success; 64 and 65 are left to Argo's executor.
+A message holds the value, what was expected, and what to do.
 """
 
 from __future__ import annotations

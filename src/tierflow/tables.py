@@ -169,7 +169,9 @@ def read(path: Path, columns: Sequence[str] | None = None) -> pa.Table:
         raise InputMissingError(f"{path} is missing: run the step that makes it, or `tierflow run` again")
     try:
         # One thread: a job is one core, and these tables are small.
-        table = pq.read_table(path, columns=columns, use_threads=False, memory_map=True)
+        table = pq.read_table(
+            path, columns=None if columns is None else list(columns), use_threads=False, memory_map=True
+        )
     except (pa.ArrowInvalid, OSError) as error:
         raise TableError(f"{path} can't be read as a table ({error}): delete it and run again") from error
     version = metadata_of(table).get("schema_version", "none")

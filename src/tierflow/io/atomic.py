@@ -5,13 +5,13 @@ from __future__ import annotations
 import os
 import uuid
 from contextlib import contextmanager, suppress
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pyarrow.parquet as pq
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     import pyarrow as pa
 
@@ -30,8 +30,8 @@ def fsync_dir(folder: Path) -> None:
 def replacing(path: Path) -> Iterator[Path]:
     """Give a temporary sibling to write to, then sync it and rename it to `path`.
 
-    The sibling's name starts with a dot and ends with `.part`, so that no later run takes it for a result. It is removed
-    when the body raises; a killed process leaves it behind harmlessly.
+    The sibling's name starts with a dot and ends with `.part`, so that no later run takes it for a result. It is
+    removed when the body raises; a killed process leaves it behind harmlessly.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.part")

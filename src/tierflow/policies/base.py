@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar, Protocol
+from typing import TYPE_CHECKING, ClassVar, NamedTuple, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     import numpy as np
     from numpy.typing import NDArray
@@ -15,18 +15,31 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Cut:
-    """One tier's half-open range of the ranked units: from `minimum` (included) up to the next better tier.
+    """One tier's half-open range of the ranked units: from `minimum` (included) up to the next better cut.
 
     Attributes:
         tier: Name of the tier.
-        minimum: Smallest interestingness that belongs to it; the last tier's is 0.
-        last_unit: Where units of interestingness equal to `minimum` are shared with the next tier (ties of top_k and
-            budget): the last unit_id, in ascending order, that still belongs here. None: all of them do.
+        minimum: Smallest interestingness that belongs to it; the last cut's is 0.
+        last_unit: Where units of interestingness equal to `minimum` are shared with the next cut (ties of quantile,
+            top_k and budget): the last unit_id, in ascending order, that still belongs here. None: all of them do;
+            the empty string: none of them does.
     """
 
     tier: str
     minimum: float
     last_unit: str | None = None
+
+
+class Taken(NamedTuple):
+    """What flags have put into a tier before the policy ranks the rest.
+
+    Attributes:
+        units: Number of units.
+        size: Their size in bytes.
+    """
+
+    units: int
+    size: int
 
 
 class Policy(Protocol):
@@ -43,12 +56,18 @@ class Policy(Protocol):
         """
 
     def resolve(
-        self, *, unit_id: NDArray[np.object_], interestingness: NDArray[np.float64], size: NDArray[np.int64]
+        self,
+        *,
+        unit_id: NDArray[np.object_],
+        interestingness: NDArray[np.float64],
+        size: NDArray[np.int64],
+        taken: Mapping[str, Taken],
     ) -> list[Cut]:
-        """Return one `Cut` per tier, best first, that together cover [0, 1] whole.
+        """Return the cuts, best range first, that together cover [0, 1] whole.
 
         Args:
-            unit_id: Units that could be scored, shape (unit,).
+            unit_id: Units that could be scored and that no flag forces elsewhere, shape (unit,).
             interestingness: Their values in [0, 1].
-            size: Their sizes in bytes (sum over the unit's objects).
+            size: Their sizes in bytes (sum over the unit's objects that could be scored).
+            taken: What flags have already put into each tier; a tier that is absent has nothing.
         """

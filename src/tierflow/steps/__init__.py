@@ -29,6 +29,7 @@ class Step:
         settings: Sections of the configuration that change its result.
         threads: Cores it uses.
         mem_mb: Memory it may need, in MB.
+        revision: Raised when the step gives other results for the same input, so that old results are redone.
     """
 
     name: str
@@ -36,6 +37,7 @@ class Step:
     settings: tuple[str, ...]
     threads: int = 1
     mem_mb: int = 1000
+    revision: int = 1
 
     @property
     def function(self) -> Callable[..., None]:

@@ -1,0 +1,118 @@
+"""The catalogue's columns: one row per object, with unit and meaning in the field metadata."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pyarrow as pa
+
+from tierflow import tables
+from tierflow.errors import ConfigError
+from tierflow.tables import field
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+CATALOGUE_VERSION = "1"
+"""Version of the columns below, stamped on every file as `tierflow.catalogue_version`."""
+
+RECORD_SECTIONS = (
+    "dataset",
+    "scan",
+    "extract",
+    "baseline",
+    "score",
+    "policy",
+    "tiers",
+    "quarantine",
+    "place",
+    "catalogue",
+)
+"""Sections of the configuration that decide what a record says, and so make its `config_digest`.
+
+`input` isn't among them: the same data under another mount point gives the same records.
+"""
+
+PROVENANCE = [
+    field("config_digest", pa.string(), "12 hex digits over the configuration that made this record"),
+    field("function", pa.string(), "interestingness function that scored it"),
+    field("version", pa.string(), "version of tierflow that made this record"),
+]
+
+BASE = [
+    tables.SCAN.field("object_id"),
+    tables.SCAN.field("path"),
+    tables.SCAN.field("path_bytes"),
+    field("dataset", pa.string(), "name of the data set"),
+    tables.SCAN.field("unit_id"),
+    tables.SCORE.field("status"),
+    tables.SCORE.field("reason"),
+    tables.SCORE.field("interestingness"),
+    tables.PLACE.field("tier"),
+    tables.PLACE.field("why"),
+    tables.SCORE.field("flags"),
+    tables.SCORE.field("flag_details"),
+    tables.PLACE.field("placement"),
+    tables.PLACE.field("destination"),
+    tables.PLACE.field("problem"),
+    tables.PLACE.field("driver"),
+    tables.SCORE.field("sha256"),
+    tables.SCORE.field("bytes"),
+    *tables.NAME_FIELDS,
+    field("planes", pa.int32(), "planes of the object that were measured"),
+    tables.SCORE.field("best_plane"),
+    field("height", pa.int32(), "rows (y) of the deciding plane", "px"),
+    field("width", pa.int32(), "columns (x) of the deciding plane", "px"),
+    field("samples", pa.int32(), "1 for gray, 3 for RGB"),
+    field("dtype", pa.string(), "type of the pixels in the file"),
+    field("pixel_size_um", pa.float64(), "edge of a pixel, from metadata or configuration", "um"),
+    field("pixel_hash", pa.string(), "hash of the deciding plane's pixels"),
+    *PROVENANCE,
+]
+BASE_COLUMNS = [f.name for f in BASE]
+HISTOGRAM = field(
+    "histogram",
+    pa.list_(pa.uint32(), tables.HISTOGRAM_BINS),
+    "counts of 256 equal bins from min to max of the deciding plane",
+)
+
+
+def catalogue_schema(features: Mapping[str, str], *, histogram: bool = False) -> pa.Schema:
+    """Return the schema of a catalogue table.
+
+    Args:
+        features: Unit by feature name, in the order of the columns.
+        histogram: Whether the 256-bin histogram is kept.
+
+    Raises:
+        ConfigError: if a feature has the name of another column.
+    """
+    check_feature_names(features)
+    kept = [HISTOGRAM] if histogram else []
+    measured = (field(name, pa.float64(), "feature", unit) for name, unit in features.items())
+    return pa.schema([*BASE, *kept, *measured])
+
+
+def check_feature_names(names: Iterable[str]) -> None:
+    """Refuse feature names that can't be columns of the catalogue.
+
+    Case doesn't tell columns apart, because it doesn't in SQL.
+
+    Raises:
+        ConfigError: naming the feature and what its name collides with.
+    """
+    taken = {name.lower(): f"the catalogue's column {name!r}" for name in [*BASE_COLUMNS, HISTOGRAM.name]}
+    for name in names:
+        if name.lower() in taken:
+            raise ConfigError(
+                f"feature {name!r} has the name of {taken[name.lower()]}: rename it in its extractor, "
+                "for example by a prefix"
+            )
+        taken[name.lower()] = f"the feature {name!r}"
+
+
+def feature_units(schema: pa.Schema) -> dict[str, str]:
+    """Return the unit ("" for none) of every feature column of an extract or catalogue table, in its order."""
+    return {
+        name: (schema.field(name).metadata or {}).get(b"unit", b"").decode() for name in tables.feature_columns(schema)
+    }

@@ -1,0 +1,74 @@
+"""Options that several commands share, and how they become a configuration."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import yaml
+from cyclopts import Parameter
+
+from tierflow.config_io import merge, read_tree, validate
+from tierflow.errors import ConfigError, InputMissingError
+from tierflow.render.snakemake import CONFIG_FILE
+
+ConfigFile = Annotated[
+    Path | None, Parameter(name=["--config", "-c"], help="YAML file; only the keys that differ from the defaults.")
+]
+Settings = Annotated[
+    list[str] | None,
+    Parameter(
+        name="--set",
+        negative=(),
+        help="Change one key, such as `--set score.function=haste`; the value is YAML. May be given several times.",
+    ),
+]
+Cores = Annotated[int | None, Parameter(name=["--cores", "-j"], help="Processor cores to use; all without it.")]
+DryRun = Annotated[
+    bool, Parameter(name=["--dry-run", "-n"], negative=(), help="Say what would be done, and do nothing.")
+]
+Results = Annotated[Path, Parameter(help="Output folder of a run.")]
+
+
+def configured(base: dict[str, Any], *, config: Path | None, settings: list[str] | None) -> dict[str, Any]:
+    """Lay a configuration file and `--set` options over `base`, and check the result.
+
+    Raises:
+        ConfigError: naming every wrong key, its value and the remedy.
+        InputMissingError: if the file doesn't exist.
+    """
+    tree = dict(base)
+    if config is not None:
+        # Judged alone first, so that a message names the file and not the sum.
+        validate(read_tree(config), where=str(config))
+        tree = merge(tree, read_tree(config))
+    for setting in settings or []:
+        tree = merge(tree, _parse_setting(setting))
+    validate(tree, where="--set" if settings else str(config or "configuration"))
+    return tree
+
+
+def _parse_setting(setting: str) -> dict[str, Any]:
+    key, sign, text = setting.partition("=")
+    if not sign or not key.strip():
+        raise ConfigError(f"--set {setting!r}: expected KEY=VALUE, such as --set score.function=haste")
+    try:
+        value: Any = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise ConfigError(f"--set {setting!r}: the value is not readable as YAML: {error}") from error
+    for part in reversed(key.strip().split(".")):
+        value = {part: value}
+    tree: dict[str, Any] = value
+    return tree
+
+
+def config_of(results: Path) -> dict[str, Any]:
+    """Return the configuration of an existing run.
+
+    Raises:
+        InputMissingError: if the folder doesn't hold a run.
+    """
+    path = results / CONFIG_FILE
+    if not path.exists():
+        raise InputMissingError(f"{results} holds no run ({CONFIG_FILE} is missing): give the --output of `tierflow run`")
+    return read_tree(path)

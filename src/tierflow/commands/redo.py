@@ -1,0 +1,71 @@
+"""`tierflow score`, `place` and `report`: redo a part of an existing run, with another configuration if one is given."""
+
+from __future__ import annotations
+
+import shlex
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+
+from tierflow.commands._options import ConfigFile, Cores, DryRun, Results, Settings, config_of, configured
+from tierflow.render.snakemake import Workflow, resolve
+from tierflow.runner import execute
+from tierflow.summary import show_placement_plan, show_policy, show_summary
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def _workflow(results: Path, *, config: Path | None, settings: list[str] | None) -> Workflow:
+    tree = configured(config_of(results), config=config, settings=settings)
+    return resolve(tree | {"output": str(results)})
+
+
+def score(
+    results: Results,
+    *,
+    config: ConfigFile = None,
+    set: Settings = None,  # noqa: A002
+    cores: Cores = None,
+    dry_run: DryRun = False,
+) -> None:
+    """Score an existing run again and show the tiers that follow; no image is opened, no file is touched."""
+    workflow = _workflow(results, config=config, settings=set)
+    execute(workflow, cores=cores, target="policy.json", dry_run=dry_run, console=Console(stderr=True))
+    if not dry_run:
+        show_policy(workflow.output, Console())
+        Console().print(f"Files are where they were. To move them: tierflow place {shlex.quote(str(results))}")
+
+
+def place(
+    results: Results,
+    *,
+    config: ConfigFile = None,
+    set: Settings = None,  # noqa: A002
+    cores: Cores = None,
+    dry_run: DryRun = False,
+) -> None:
+    """Bring the files of a run to the tiers that its scores and policy say, and bring the report up to date."""
+    workflow = _workflow(results, config=config, settings=set)
+    execute(workflow, cores=cores, target="all", dry_run=dry_run, console=Console(stderr=True))
+    if dry_run:
+        show_placement_plan(workflow, Console())
+    else:
+        show_summary(workflow.output, Console())
+
+
+def report(
+    results: Results,
+    *,
+    config: ConfigFile = None,
+    set: Settings = None,  # noqa: A002
+    cores: Cores = None,
+    dry_run: DryRun = False,
+) -> None:
+    """Write the report and objects.csv of a run again."""
+    workflow = _workflow(results, config=config, settings=set)
+    if not dry_run:
+        (workflow.output / "report.html").unlink(missing_ok=True)
+    execute(workflow, cores=cores, target="all", dry_run=dry_run, console=Console(stderr=True))
+    if not dry_run:
+        show_summary(workflow.output, Console())

@@ -1,0 +1,175 @@
+"""Run the workflow by Snakemake in a process of its own, and turn what went wrong into one clear error."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import yaml
+
+from tierflow.errors import (
+    EXIT_CONFIG,
+    EXIT_INPUT_MISSING,
+    EXIT_TOO_MANY_FAILED,
+    EXIT_TRY_AGAIN,
+    ConfigError,
+    InputMissingError,
+    TierflowError,
+    TooManyFailedError,
+    TryAgainError,
+)
+from tierflow.io.atomic import write_text
+from tierflow.live import watch
+from tierflow.lock import run_lock
+from tierflow.render.snakemake import snakefile
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from tierflow.render.snakemake import Workflow
+
+STATE = ".tierflow"
+LOG = "logs/snakemake.log"
+
+# The first of these that any step ended with is what the whole run ended with.
+_ERRORS: dict[int, type[TierflowError]] = {
+    EXIT_CONFIG: ConfigError,
+    EXIT_INPUT_MISSING: InputMissingError,
+    EXIT_TOO_MANY_FAILED: TooManyFailedError,
+    EXIT_TRY_AGAIN: TryAgainError,
+}
+
+
+def execute(workflow: Workflow, *, cores: int | None, target: str, dry_run: bool, console: Console) -> None:
+    """Bring `target` of a run up to date.
+
+    Args:
+        workflow: The resolved run.
+        cores: Cores to use; None for all.
+        target: Rule or file of the Snakefile.
+        dry_run: Only list the jobs; nothing is written into the output.
+        console: Where progress goes.
+
+    Raises:
+        TierflowError: of the class that fits what a step reported.
+    """
+    from tierflow.scoring.check import check
+
+    check(workflow.config)
+    if dry_run:
+        _dry_run(workflow, cores=cores, target=target, console=console)
+        return
+    _require_room(workflow.output)
+    with run_lock(workflow.output) as lock:
+        _reset_state(workflow.output)
+        configuration = workflow.output / STATE / "run.yaml"
+        write_text(configuration, _tree(workflow))
+        log = workflow.output / LOG
+        log.parent.mkdir(parents=True, exist_ok=True)
+        with log.open("wb") as stream:
+            process = subprocess.Popen(
+                _command(workflow, configuration=configuration, cores=cores, target=target),
+                stdout=stream,
+                stderr=subprocess.STDOUT,
+                stdin=subprocess.DEVNULL,
+                pass_fds=(lock,),
+            )
+            try:
+                watch(process, workflow.output, console)
+            except KeyboardInterrupt:
+                # The terminal has sent Snakemake the same signal; it ends its jobs and removes its lock.
+                process.send_signal(signal.SIGINT)
+                process.wait()
+                raise
+        if process.returncode:
+            raise _explain(workflow.output, process.returncode)
+
+
+def _command(workflow: Workflow, *, configuration: Path, cores: int | None, target: str) -> list[str]:
+    profile = snakefile().parent / "profiles" / "default"
+    return [
+        *(sys.executable, "-m", "snakemake", target),
+        *("--snakefile", str(snakefile()), "--directory", str(workflow.output)),
+        *("--configfile", str(configuration), "--workflow-profile", str(profile)),
+        *("--cores", "all" if cores is None else str(cores)),
+        # Our own lock guards the output, and unlike Snakemake's it doesn't outlive a killed process.
+        "--nolock",
+    ]
+
+
+def _tree(workflow: Workflow) -> str:
+    return yaml.safe_dump(workflow.config.model_dump(mode="json") | {"output": str(workflow.output)}, sort_keys=False)
+
+
+def _dry_run(workflow: Workflow, *, cores: int | None, target: str, console: Console) -> None:
+    existed = workflow.output.exists()
+    with tempfile.TemporaryDirectory(prefix="tierflow-") as scratch:
+        configuration = Path(scratch) / "run.yaml"
+        write_text(configuration, _tree(workflow))
+        argv = [*_command(workflow, configuration=configuration, cores=cores, target=target), "--dry-run"]
+        done = subprocess.run(argv, capture_output=True, text=True, check=False)
+    if not existed:
+        # Snakemake makes its working directory even for a dry run.
+        shutil.rmtree(workflow.output, ignore_errors=True)
+    if done.returncode:
+        raise TierflowError(f"Snakemake could not plan the run:\n{_tail(done.stdout + done.stderr)}")
+    console.print(_plan(done.stdout + done.stderr), highlight=False, markup=False)
+    console.print(f"Dry run: nothing was done. Results would be in {workflow.output}", highlight=False, markup=False)
+
+
+def _plan(text: str) -> str:
+    """Cut Snakemake's job table out of what it printed."""
+    lines = text.splitlines()
+    starts = [number for number, line in enumerate(lines) if line.startswith("job ")]
+    if not starts:
+        return "Nothing to be done: all results are up to date."
+    table = []
+    for line in lines[starts[0] :]:
+        if not line.strip():
+            break
+        table.append(line)
+    return "\n".join(["Steps that would run (shards are known after scan):", *table])
+
+
+def _require_room(output: Path) -> None:
+    try:
+        output.mkdir(parents=True, exist_ok=True)
+    except FileExistsError as error:
+        raise ConfigError(f"output {output} is a file: give a folder to --output") from error
+    except PermissionError as error:
+        raise ConfigError(f"output {output} can't be made ({error.strerror}): give a folder that you may write to") from error
+    if not os.access(output, os.W_OK | os.X_OK):
+        raise ConfigError(f"output {output} can't be written to: give another --output, or ask for write permission")
+
+
+def _reset_state(output: Path) -> None:
+    for name in ("errors", "progress"):
+        shutil.rmtree(output / STATE / name, ignore_errors=True)
+        (output / STATE / name).mkdir(parents=True)
+
+
+def _explain(output: Path, returncode: int) -> TierflowError:
+    notes: list[dict[str, Any]] = [
+        json.loads(path.read_text(encoding="utf-8")) for path in sorted((output / STATE / "errors").glob("*.json"))
+    ]
+    by_code = {note["exit_code"]: note for note in reversed(notes)}
+    for code, kind in _ERRORS.items():
+        if code in by_code:
+            return kind(by_code[code]["message"])
+    if notes:
+        return TierflowError(f"step {notes[0]['step']} failed: {notes[0]['message']}\nDetails: {output / 'logs'}")
+    if returncode < 0:
+        return TryAgainError(f"the run was stopped by signal {-returncode}: run the same command again to go on")
+    text = (output / LOG).read_text(encoding="utf-8", errors="replace")
+    return TierflowError(f"the workflow failed (Snakemake exit code {returncode}); see {output / LOG}\n{_tail(text)}")
+
+
+def _tail(text: str, lines: int = 15) -> str:
+    return "\n".join(text.strip().splitlines()[-lines:])

@@ -1,0 +1,48 @@
+"""Columns of tables as numpy arrays, with nulls said plainly."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pyarrow.compute
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+    from numpy.typing import NDArray
+
+# The published type stubs know too few of the overloads of pyarrow's compute functions.
+compute: Any = pyarrow.compute
+
+
+def floats(column: pa.ChunkedArray[Any]) -> NDArray[np.float64]:
+    """Return numbers, shape (row,); NaN for null."""
+    return np.array(compute.fill_null(column, float("nan")).to_numpy(), dtype=np.float64)
+
+
+def integers(column: pa.ChunkedArray[Any], *, null: int = 0) -> NDArray[np.int64]:
+    """Return whole numbers, shape (row,); `null` for null."""
+    return np.asarray(compute.fill_null(column, null).to_numpy(), dtype=np.int64)
+
+
+def equals(column: pa.ChunkedArray[Any], value: str) -> NDArray[np.bool_]:
+    """Tell which rows equal `value`, shape (row,); a null equals nothing."""
+    return np.asarray(compute.fill_null(compute.equal(column, value), False).to_numpy(), dtype=np.bool_)
+
+
+def texts(column: pa.ChunkedArray[Any]) -> NDArray[np.object_]:
+    """Return text, shape (row,); None for null."""
+    return np.asarray(column.to_numpy(), dtype=object)
+
+
+def codes(column: pa.ChunkedArray[Any]) -> tuple[NDArray[np.int64], NDArray[np.object_]]:
+    """Number the distinct values of a column in the order of their first appearance.
+
+    Returns:
+        Position in the distinct values for every row, shape (row,), and the distinct values. Null is a value.
+    """
+    encoded = column.combine_chunks().dictionary_encode(null_encoding="encode")
+    return (
+        np.asarray(encoded.indices.to_numpy(), dtype=np.int64),
+        np.asarray(encoded.dictionary.to_numpy(zero_copy_only=False), dtype=object),
+    )

@@ -1,0 +1,312 @@
+"""The few acts on files that placing needs, each of which leaves no half-made name behind.
+
+Everything goes through `os`, one system call per step, so that a test can stop the program between any two of them.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import hashlib
+import os
+import shutil
+import stat
+import uuid
+from contextlib import suppress
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tierflow.tiers.base import ChangedError, CopyError, Made, Stamp
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from tierflow.tiers.base import Order
+
+CHUNK = 1 << 20
+NAME_MAX = 255
+PART_SUFFIX = ".part"
+NO_HARD_LINK = frozenset({errno.EXDEV, errno.EPERM, errno.EMLINK, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS})
+_RENAME_NOREPLACE = 1
+_AT_FDCWD = -100
+
+
+def look(path: Path) -> os.stat_result | None:
+    """Return what stands at `path` itself (a link is not followed), or None when the name is free."""
+    try:
+        return os.lstat(path)
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+
+
+def target_of(path: Path) -> Path | None:
+    """Return the real file behind a path, or None when a link in it dangles or loops."""
+    try:
+        return Path(os.path.realpath(path, strict=True))
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        if error.errno == errno.ELOOP:
+            return None
+        raise
+
+
+def same_file(one: Path, other: Path) -> bool:
+    """Tell whether two names (not followed) are hard links of one file."""
+    first, second = look(one), look(other)
+    return first is not None and second is not None and os.path.samestat(first, second)
+
+
+def sha256_of(path: Path) -> str:
+    """Return the SHA-256 of a file's bytes, following links; opening a pipe can't block.
+
+    Raises:
+        CopyError: when it isn't a regular file.
+        OSError: when it can't be read.
+    """
+    handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+    try:
+        require_regular(os.fstat(handle), path)
+        return _digest(handle)
+    finally:
+        os.close(handle)
+
+
+def require_regular(info: os.stat_result, path: Path) -> None:
+    """Refuse folders, pipes, sockets and devices.
+
+    Raises:
+        CopyError: when it isn't a regular file.
+    """
+    if not stat.S_ISREG(info.st_mode):
+        raise CopyError(f"{path} is not a regular file: only files can be placed, move it out of the input")
+
+
+def copy_verified(order: Order) -> Made:
+    """Copy a file's content to a new name: hashed while read, synced, read back, published without overwriting.
+
+    Times, permission bits, extended attributes and, where allowed, the owner are kept.
+
+    Raises:
+        FileExistsError: when the destination's name is taken.
+        ChangedError: when the content is not what was measured, or changes while it is read.
+        CopyError: when the origin can't be read, or the copy does not read back as written.
+        OSError: when the destination's file system refuses.
+    """
+    handle = _open_origin(order.origin)
+    part = part_of(order.destination.parent, order.object_id)
+    try:
+        before = os.fstat(handle)
+        require_regular(before, order.origin)
+        copy = os.open(part, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
+        try:
+            sha256 = _pour(handle, copy, order.origin)
+            _keep_attributes(order.origin, before, part)
+            if order.durable:
+                os.fsync(copy)
+            _require_unchanged(order, handle, before, sha256)
+            _require_same_bytes(copy, sha256, part)
+        finally:
+            os.close(copy)
+        stamp = publish_new(part, order.destination)
+    finally:
+        os.close(handle)
+        with suppress(FileNotFoundError):
+            os.unlink(part)  # noqa: PTH108
+    own = os.lstat(order.origin)
+    is_link = stat.S_ISLNK(own.st_mode)
+    return Made(
+        how="copy",
+        sha256=sha256,
+        origin_stamp=Stamp.of(own if is_link else before),
+        stamp=stamp,
+        mode=stat.S_IMODE(before.st_mode),
+        link_text=os.readlink(order.origin) if is_link else None,
+    )
+
+
+def copy_link(order: Order) -> Made:
+    """Make the destination a link with the same text as the origin, which leads nowhere.
+
+    Raises:
+        FileExistsError: when the destination's name is taken.
+    """
+    own = os.lstat(order.origin)
+    text = os.readlink(order.origin)
+    os.symlink(text, order.destination)
+    with suppress(OSError, NotImplementedError):
+        os.utime(order.destination, ns=(own.st_atime_ns, own.st_mtime_ns), follow_symlinks=False)
+    return Made("symbolic_link", None, Stamp.of(own), Stamp.of(os.lstat(order.destination)), 0o777, text)
+
+
+def part_of(folder: Path, object_id: str) -> Path:
+    """Return a fresh name for an unfinished copy; no two processes ever get the same one."""
+    return folder / f".{object_id[:16]}.{uuid.uuid4().hex[:8]}{PART_SUFFIX}"
+
+
+def remove_parts(folder: Path, object_id: str) -> None:
+    """Remove the unfinished copies of one object that a killed process left in a folder."""
+    with suppress(FileNotFoundError, NotADirectoryError):
+        for entry in list(folder.glob(f".{object_id[:16]}.*{PART_SUFFIX}")):
+            remove(entry)
+
+
+def publish_new(part: Path, destination: Path) -> Stamp:
+    """Give a finished file its name, unless that name is taken: one act, no moment in between.
+
+    Raises:
+        FileExistsError: when the name is taken.
+        CopyError: when the file system can neither link nor rename without overwriting.
+    """
+    try:
+        os.link(part, destination)
+    except FileExistsError:
+        # A network file system may repeat a request that it had carried out and then report its own work as a clash.
+        if not same_file(part, destination):
+            raise
+    except OSError as error:
+        if error.errno not in NO_HARD_LINK:
+            raise
+        _rename_new(part, destination)
+        return Stamp.of(os.lstat(destination))
+    os.unlink(part)  # noqa: PTH108
+    return Stamp.of(os.lstat(destination))
+
+
+def remove(path: Path) -> None:
+    """Remove a name; one that is already gone is fine."""
+    with suppress(FileNotFoundError):
+        os.unlink(path)  # noqa: PTH108
+
+
+def missing_folders(folder: Path) -> list[Path]:
+    """Return the folders that must be made so that `folder` exists, the outermost first."""
+    missing = []
+    while look(folder) is None:
+        missing.append(folder)
+        folder = folder.parent
+    return missing[::-1]
+
+
+def remove_empty_folders(folders: Iterable[Path]) -> None:
+    """Remove those of the folders that are empty, the innermost first."""
+    for folder in sorted(set(folders), key=lambda path: len(path.parts), reverse=True):
+        with suppress(OSError):
+            os.rmdir(folder)  # noqa: PTH106
+
+
+def _open_origin(origin: Path) -> int:
+    try:
+        return os.open(origin, os.O_RDONLY | os.O_NONBLOCK)
+    except OSError as error:
+        raise CopyError(cannot("read", origin, error)) from error
+
+
+def _pour(origin: int, copy: int, path: Path) -> str:
+    """Copy all bytes and return the hash of those that were read; damage of the origin is the object's own trouble."""
+    digest = hashlib.sha256()
+    while True:
+        try:
+            chunk = os.read(origin, CHUNK)
+        except OSError as error:
+            raise CopyError(cannot("read", path, error)) from error
+        if not chunk:
+            return digest.hexdigest()
+        digest.update(chunk)
+        write_all(copy, chunk)
+
+
+def write_all(handle: int, data: bytes) -> None:
+    """Write all of `data`, however little the system takes at a time."""
+    view = memoryview(data)
+    while view:
+        view = view[os.write(handle, view) :]
+
+
+def _keep_attributes(origin: Path, info: os.stat_result, part: Path) -> None:
+    with suppress(PermissionError):
+        os.chown(part, info.st_uid, info.st_gid)
+    shutil.copystat(origin, part)
+
+
+def _require_unchanged(order: Order, handle: int, before: os.stat_result, sha256: str) -> None:
+    now = Stamp.of(os.fstat(handle))
+    try:
+        named = Stamp.of(order.origin.stat())
+    except FileNotFoundError as error:
+        raise ChangedError(f"{order.origin} vanished while it was copied: run again") from error
+    if not (now.same_content_as(Stamp.of(before)) and named.same_content_as(now)):
+        raise ChangedError(f"{order.origin} changed while it was copied: run again once its writer has finished")
+    if order.sha256 is not None and sha256 != order.sha256:
+        raise ChangedError(changed_text(order.origin, f"SHA-256 {sha256[:12]}..., measured {order.sha256[:12]}..."))
+
+
+def _require_same_bytes(copy: int, sha256: str, part: Path) -> None:
+    # Without this the read below would be served from memory and say nothing about the disk.
+    if hasattr(os, "posix_fadvise"):
+        with suppress(OSError):
+            os.posix_fadvise(copy, 0, 0, os.POSIX_FADV_DONTNEED)
+    os.lseek(copy, 0, os.SEEK_SET)
+    found = _digest(copy)
+    if found != sha256:
+        raise CopyError(
+            f"the copy in {part.parent} reads back with SHA-256 {found[:12]}..., written was {sha256[:12]}...: "
+            "check that disk, then run again"
+        )
+
+
+def _digest(handle: int) -> str:
+    digest = hashlib.sha256()
+    while chunk := os.read(handle, CHUNK):
+        digest.update(chunk)
+    return digest.hexdigest()
+
+
+@cache
+def _renameat2() -> Any:
+    return getattr(ctypes.CDLL(None, use_errno=True), "renameat2", None)
+
+
+def _rename_new(part: Path, destination: Path) -> None:
+    """Rename unless the new name is taken, on file systems without hard links."""
+    call = _renameat2()
+    if call is None:
+        raise CopyError(_no_publish(destination))
+    if call(_AT_FDCWD, os.fsencode(part), _AT_FDCWD, os.fsencode(destination), _RENAME_NOREPLACE) == 0:
+        return
+    code = ctypes.get_errno()
+    if code in {errno.EINVAL, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP}:
+        raise CopyError(_no_publish(destination))
+    raise OSError(code, os.strerror(code), str(destination))
+
+
+def _no_publish(destination: Path) -> str:
+    return (
+        f"the file system of {destination.parent} has neither hard links nor renaming without overwriting, "
+        "one of which is needed so that no file is ever overwritten: choose another `root` for the tier"
+    )
+
+
+def changed_text(path: Path, difference: str) -> str:
+    """Say that a file is not the one that was measured, and what to do."""
+    return f"{path} changed since it was measured ({difference}): run again, so that it is measured anew"
+
+
+_REMEDY = {
+    errno.ENOENT: "it isn't there any more: run again so that the input is scanned anew",
+    errno.EACCES: "permission denied: give the user who runs tierflow access",
+    errno.EPERM: "the system doesn't permit it: check the owner and the attributes of file and folder",
+    errno.EROFS: "the file system is mounted read-only: mount it writable or choose the driver `copy` or `link`",
+    errno.ENAMETOOLONG: "the name is too long for this file system: choose a tier `root` with a shorter path",
+    errno.EIO: "the disk reports a read or write error: check the disk",
+    errno.ELOOP: "its symbolic links lead in a circle: remove the link or mend it",
+    errno.ENOTDIR: "a part of the path is a file, not a folder: move that file away",
+    errno.EISDIR: "it is a folder: only files can be placed",
+}
+
+
+def cannot(verb: str, path: Path, error: OSError) -> str:
+    """Say what could not be done, why, and what to do."""
+    why = _REMEDY.get(error.errno or 0, f"{os.strerror(error.errno) if error.errno else error}: mend that and run again")
+    return f"can't {verb} {path}: {why}"

@@ -1,0 +1,20 @@
+rule baseline:
+    input:
+        summary="scan/summary.json",
+        tables=lambda wildcards: run.tables("extract", checkpoints.scan.get().output.summary),
+    output:
+        baseline="baseline.parquet",
+        duplicates="duplicates.parquet",
+    log:
+        "logs/baseline.log",
+    conda:
+        "../../envs/tierflow.yaml"
+    params:
+        config="config.yaml",
+        extracts="extract",
+        settings=run.settings("baseline"),
+    threads: STEPS["baseline"].threads
+    resources:
+        mem_mb=STEPS["baseline"].mem_mb,
+    shell:
+        STEPS["baseline"].shell()

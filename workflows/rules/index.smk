@@ -1,0 +1,21 @@
+rule index:
+    input:
+        shard="scan/shards/{shard}.parquet",
+        extract="extract/{shard}.parquet",
+        score="score/{shard}.parquet",
+        place="place/{shard}.parquet",
+    output:
+        catalogue="catalogue/{shard}.parquet",
+        receipt="index/{shard}.json",
+    log:
+        "logs/index/{shard}.log",
+    conda:
+        "../../envs/tierflow.yaml"
+    params:
+        config="config.yaml",
+        settings=run.settings("index"),
+    threads: STEPS["index"].threads
+    resources:
+        mem_mb=STEPS["index"].mem_mb,
+    shell:
+        STEPS["index"].shell()

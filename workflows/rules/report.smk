@@ -1,0 +1,22 @@
+rule report:
+    input:
+        summary="scan/summary.json",
+        policy="policy.json",
+        baseline="baseline.parquet",
+        tables=lambda wildcards: run.tables("index", checkpoints.scan.get().output.summary),
+    output:
+        html="report.html",
+        objects="objects.csv",
+    log:
+        "logs/report.log",
+    conda:
+        "../../envs/tierflow.yaml"
+    params:
+        config="config.yaml",
+        catalogue="catalogue",
+        settings=run.settings("report"),
+    threads: STEPS["report"].threads
+    resources:
+        mem_mb=STEPS["report"].mem_mb,
+    shell:
+        STEPS["report"].shell()

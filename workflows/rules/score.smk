@@ -1,0 +1,20 @@
+rule score:
+    input:
+        shard="scan/shards/{shard}.parquet",
+        extract="extract/{shard}.parquet",
+        baseline="baseline.parquet",
+        duplicates="duplicates.parquet",
+    output:
+        table="score/{shard}.parquet",
+    log:
+        "logs/score/{shard}.log",
+    conda:
+        "../../envs/tierflow.yaml"
+    params:
+        config="config.yaml",
+        settings=run.settings("score"),
+    threads: STEPS["score"].threads
+    resources:
+        mem_mb=STEPS["score"].mem_mb,
+    shell:
+        STEPS["score"].shell()
