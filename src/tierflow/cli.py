@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import sys
 import traceback
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from tierflow import __version__
 from tierflow.errors import EXIT_CONFIG, EXIT_INTERNAL, EXIT_TRY_AGAIN, TierflowError, exit_code_of
@@ -17,45 +17,112 @@ if TYPE_CHECKING:
 
     from cyclopts import App
 
-_ABOUT = """Look at every scientific image of a folder: measure, score, route to a storage tier, keep a searchable record.
+_ABOUT = """Look at every scientific image of a folder: measure, score, route to a tier, keep a searchable record.
 
 Start with `tierflow run FOLDER`. Exit codes: 0 done, 66 input missing, 70 internal error, 75 try again later,
 76 too many objects failed, 78 configuration or command line wrong.
 """
 
-# name, "module:function", group, examples
-_COMMANDS: tuple[tuple[str, str, str, str], ...] = (
-    (
+class _Command(NamedTuple):
+    name: str
+    target: str
+    group: str
+    about: str
+    examples: tuple[str, ...] = ()
+
+
+_COMMANDS = (
+    _Command(
         "run",
         "run:run",
         "Main job",
-        "tierflow run my_plate\n\ntierflow run my_plate --output results --cores 8\n\n"
-        "tierflow run my_plate --config screen.yaml --dry-run\n\ntierflow run my_plate --set score.function=haste",
+        "Measure, score, place, catalogue and report every image of a folder.",
+        (
+            "tierflow run my_plate",
+            "tierflow run my_plate --output results --cores 8",
+            "tierflow run my_plate --config screen.yaml --dry-run",
+            "tierflow run my_plate --set score.function=haste",
+        ),
     ),
-    (
+    _Command(
         "measure",
         "measure:measure",
         "Main job",
-        "tierflow measure image.tif\n\ntierflow measure *.tif --scales 5 10 20 --format csv > features.csv",
+        "Measure a few files at once and print their features.",
+        (
+            "tierflow measure image.tif",
+            "tierflow measure *.tif --scales 5 10 20 --format csv > features.csv",
+        ),
     ),
-    ("score", "redo:score", "Redo a part", "tierflow score results --set score.function=haste"),
-    ("place", "redo:place", "Redo a part", "tierflow place results --dry-run\n\ntierflow place results --config other.yaml"),
-    ("report", "redo:report", "Redo a part", "tierflow report results --set report.title='Screen 12'"),
-    ("undo", "placements:undo", "Files", "tierflow undo results --dry-run\n\ntierflow undo results --tier D"),
-    ("verify", "placements:verify", "Files", "tierflow verify results\n\ntierflow verify results --quick"),
-    (
+    _Command(
+        "score",
+        "redo:score",
+        "Redo a part",
+        "Score a run again and show the tiers that follow; no file is touched.",
+        ("tierflow score results --set score.function=haste",),
+    ),
+    _Command(
+        "place",
+        "redo:place",
+        "Redo a part",
+        "Bring the files of a run to the tiers that its scores and policy say.",
+        ("tierflow place results --dry-run", "tierflow place results --config other.yaml"),
+    ),
+    _Command(
+        "report",
+        "redo:report",
+        "Redo a part",
+        "Write the report and objects.csv of a run again.",
+        ("tierflow report results --set report.title='Screen 12'",),
+    ),
+    _Command(
+        "undo",
+        "placements:undo",
+        "Files",
+        "Bring every placed file back to where it was, byte for byte.",
+        ("tierflow undo results --dry-run", "tierflow undo results --tier D"),
+    ),
+    _Command(
+        "verify",
+        "placements:verify",
+        "Files",
+        "Check that every object is in exactly one right place, unchanged.",
+        ("tierflow verify results", "tierflow verify results --quick"),
+    ),
+    _Command(
         "search",
         "search:search",
         "Find",
-        "tierflow search 'tier:A well:B0*' --from results\n\n"
-        "tierflow search 'flag:saturated' --from results --sort -interestingness --format csv\n\n"
-        "tierflow search 'features.snr>5 and not tier:D' --from results --columns plate,well,features.snr --limit 20",
+        "Find objects of a run by tier, well, features, flags or path.",
+        (
+            "tierflow search 'tier:A well:B0*' --from results",
+            "tierflow search flag:saturated --from results --sort -interestingness --format csv",
+            "tierflow search 'features.snr>5 and not tier:D' --from results --columns plate,well,features.snr",
+        ),
     ),
-    ("facets", "search:facets", "Find", "tierflow facets tier --from results\n\ntierflow facets features.snr --from results --by well"),
-    ("export", "search:export", "Find", "tierflow export best.parquet 'tier:A' --from results"),
-    ("layouts", "layouts:layouts", "Set up", "tierflow layouts my_plate"),
-    ("config", "config:app", "Set up", ""),
-    ("step", "step:app", "For engines", ""),
+    _Command(
+        "facets",
+        "search:facets",
+        "Find",
+        "Count objects per value, or summarise a number.",
+        ("tierflow facets tier --from results", "tierflow facets features.snr --from results --by well"),
+    ),
+    _Command(
+        "export",
+        "search:export",
+        "Find",
+        "Write the objects of a search to a file.",
+        ("tierflow export best.parquet 'tier:A' --from results",),
+    ),
+    _Command(
+        "layouts",
+        "layouts:layouts",
+        "Set up",
+        "Show which naming layout fits a folder and what it reads from each name.",
+        ("tierflow layouts my_plate",),
+    ),
+    _Command("config", "config:app", "Set up", "Show, check or describe the configuration."),
+    _Command("step", "step:app", "For engines", "Run one step of the pipeline."),
 )
 
 
@@ -72,10 +139,13 @@ def build_app() -> App:
         print_error=False,
         result_action="return_value",
     )
-    groups = {name: Group(name, sort_key=order) for order, name in enumerate(dict.fromkeys(c[2] for c in _COMMANDS))}
-    for name, target, group, examples in _COMMANDS:
-        extra = {"help_epilogue": f"**Examples**\n\n{examples}"} if examples else {}
-        app.command(f"tierflow.commands.{target}", name=name, group=groups[group], **extra)
+    names = dict.fromkeys(command.group for command in _COMMANDS)
+    groups = {name: Group(name, sort_key=order) for order, name in enumerate(names)}
+    for command in _COMMANDS:
+        lines = "\n".join(command.examples)
+        extra = {"help_epilogue": f"Examples:\n```\n{lines}\n```\n"} if lines else {}
+        target = f"tierflow.commands.{command.target}"
+        app.command(target, name=command.name, group=groups[command.group], help=command.about, **extra)
     return app
 
 

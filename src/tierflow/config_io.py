@@ -13,8 +13,8 @@ from tierflow.errors import ConfigError, InputMissingError
 from tierflow.io.atomic import write_text
 
 if TYPE_CHECKING:
-    from pathlib import Path
     from collections.abc import Mapping, Sequence
+    from pathlib import Path
 
     from pydantic_core import ErrorDetails
 
@@ -124,7 +124,7 @@ def _unit_hint(place: str, value: object) -> str:
     return ""
 
 
-_UNITS = frozenset("nm um mm m px b kb mb gb tb ms s min h".split())
+_UNITS = frozenset(["nm", "um", "mm", "m", "px", "b", "kb", "mb", "gb", "tb", "ms", "s", "min", "h"])
 
 
 def _unit(key: str) -> str:

@@ -61,7 +61,8 @@ class Observer:
         if not self._shards:
             return State()
         state = State(total=sum(self._shards.values()))
-        running = {shard: p for (step, shard), p in read_progress(self._output / ".tierflow/progress").items() if step == "extract"}
+        progress = read_progress(self._output / ".tierflow/progress")
+        running = {shard: p for (step, shard), p in progress.items() if step == "extract"}
         for shard, objects in self._shards.items():
             done = (self._output / "extract" / f"{shard}.parquet").exists()
             state.measured += objects if done else min(objects, int(running.get(shard, {}).get("done", 0)))
@@ -73,7 +74,6 @@ class Observer:
 
     def _read_summary(self) -> None:
         path = self._output / "scan" / "summary.json"
-        # Snakemake removes an outdated summary only when the scan starts again, so age alone isn't enough to distrust it.
         if path.exists():
             self._shards = {s["name"]: s["objects"] for s in json.loads(path.read_text(encoding="utf-8"))["shards"]}
 

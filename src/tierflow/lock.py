@@ -34,7 +34,8 @@ def run_lock(output: Path) -> Iterator[int]:
         except OSError as error:
             holder = os.pread(handle, 100, 0).decode(errors="replace").strip() or "unknown"
             raise TryAgainError(
-                f"{output} is in use by another tierflow run (process {holder}): wait for it to end, or give another --output"
+                f"{output} is in use by another tierflow run (process {holder}): "
+                "wait for it to end, or give another --output"
             ) from error
         os.ftruncate(handle, 0)
         os.pwrite(handle, str(os.getpid()).encode(), 0)

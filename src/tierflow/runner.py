@@ -144,7 +144,7 @@ def _require_room(output: Path) -> None:
     except FileExistsError as error:
         raise ConfigError(f"output {output} is a file: give a folder to --output") from error
     except PermissionError as error:
-        raise ConfigError(f"output {output} can't be made ({error.strerror}): give a folder that you may write to") from error
+        raise ConfigError(f"output {output} can't be made ({error.strerror}): give another --output") from error
     if not os.access(output, os.W_OK | os.X_OK):
         raise ConfigError(f"output {output} can't be written to: give another --output, or ask for write permission")
 

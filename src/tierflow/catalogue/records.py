@@ -9,12 +9,14 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from tierflow import tables
 from tierflow.catalogue.schema import catalogue_schema, feature_units
 from tierflow.errors import TableError
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+
+Column = Any
+"""A chunked array; pyarrow's stubs can't follow its kernels."""
 
 PLANE_FACTS = ("height", "width", "samples", "dtype", "pixel_size_um", "pixel_hash")
 
@@ -91,13 +93,14 @@ def _constant(value: str, length: int) -> pa.Array[Any]:
     return pa.array([value] * length, pa.string())
 
 
-def _finite(values: pa.ChunkedArray[Any]) -> pa.ChunkedArray[Any]:
-    return pc.if_else(pc.is_finite(values), values, None)
+def _finite(values: Column) -> Column:
+    finite: Column = pc.if_else(pc.is_finite(values), values, pa.scalar(None, pa.float64()))
+    return finite
 
 
-def _rows_of(ids: pa.ChunkedArray[Any], table: pa.Table, name: str) -> pa.ChunkedArray[Any]:
+def _rows_of(ids: Column, table: pa.Table, name: str) -> Column:
     """Return the (first) row of `table` of every object."""
-    rows = pc.index_in(ids, value_set=table["object_id"])
+    rows: Column = pc.index_in(ids, value_set=table["object_id"])
     if rows.null_count:
         missing = ids.filter(pc.is_null(rows))[0].as_py()
         raise TableError(
@@ -107,19 +110,17 @@ def _rows_of(ids: pa.ChunkedArray[Any], table: pa.Table, name: str) -> pa.Chunke
     return rows
 
 
-def _best_rows(ids: pa.ChunkedArray[Any], extract: pa.Table, best_plane: pa.ChunkedArray[Any]) -> pa.ChunkedArray[Any]:
+def _best_rows(ids: Column, extract: pa.Table, best_plane: Column) -> Column:
     """Return the row of the extract table that decided each object; null where none did."""
-    keys = pc.binary_join_element_wise(extract["object_id"], extract["plane"].cast(pa.string()), "/")
-    wanted = pc.binary_join_element_wise(ids, best_plane.cast(pa.string()), "/")
-    return pc.index_in(wanted, value_set=keys, skip_nulls=True)
+    slash: Any = pa.scalar("/")
+    objects: Any = extract["object_id"]
+    keys = pc.binary_join_element_wise(objects, extract["plane"].cast(pa.string()), slash)
+    wanted = pc.binary_join_element_wise(ids, best_plane.cast(pa.string()), slash)
+    rows: Column = pc.index_in(wanted, value_set=keys, skip_nulls=True)
+    return rows
 
 
-def _measured_planes(ids: pa.ChunkedArray[Any], extract: pa.Table) -> NDArray[np.int64]:
-    measured = extract.filter(pc.equal(extract["status"], "ok"))["object_id"]
+def _measured_planes(ids: Column, extract: pa.Table) -> NDArray[np.int64]:
+    measured = extract.filter(pc.equal(extract["status"], pa.scalar("ok")))["object_id"]
     owner = pc.index_in(measured, value_set=ids).drop_null().to_numpy()
     return np.bincount(owner, minlength=len(ids))
-
-
-def empty_like(schema: pa.Schema) -> pa.Table:
-    """Return a table of no rows with the given schema."""
-    return tables.from_rows([], schema)

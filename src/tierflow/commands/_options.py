@@ -70,5 +70,7 @@ def config_of(results: Path) -> dict[str, Any]:
     """
     path = results / CONFIG_FILE
     if not path.exists():
-        raise InputMissingError(f"{results} holds no run ({CONFIG_FILE} is missing): give the --output of `tierflow run`")
+        raise InputMissingError(
+            f"{results} holds no run ({CONFIG_FILE} is missing): give the --output of `tierflow run`"
+        )
     return read_tree(path)

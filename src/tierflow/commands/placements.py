@@ -12,6 +12,7 @@ from tierflow.lock import run_lock
 
 def undo(
     results: Results,
+    /,
     *,
     tier: Annotated[str | None, Parameter(help="Only files of this tier.")] = None,
     dry_run: DryRun = False,
@@ -31,10 +32,11 @@ def undo(
 
 def verify(
     results: Results,
+    /,
     *,
     quick: Annotated[bool, Parameter(negative=(), help="Compare sizes only; don't read the files again.")] = False,
 ) -> int:
-    """Check that every object is in exactly one right place with the recorded SHA-256. Exit code 70 when it isn't so."""
+    """Check that every object is in exactly one right place with the recorded SHA-256; exit code 70 if not."""
     from tierflow.placements_view import show_verify
     from tierflow.tiers.verify import verify as verify_placements
 

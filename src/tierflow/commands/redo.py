@@ -1,4 +1,4 @@
-"""`tierflow score`, `place` and `report`: redo a part of an existing run, with another configuration if one is given."""
+"""`tierflow score`, `place` and `report`: redo a part of an existing run, with another configuration if given."""
 
 from __future__ import annotations
 
@@ -23,6 +23,7 @@ def _workflow(results: Path, *, config: Path | None, settings: list[str] | None)
 
 def score(
     results: Results,
+    /,
     *,
     config: ConfigFile = None,
     set: Settings = None,  # noqa: A002
@@ -39,6 +40,7 @@ def score(
 
 def place(
     results: Results,
+    /,
     *,
     config: ConfigFile = None,
     set: Settings = None,  # noqa: A002
@@ -56,6 +58,7 @@ def place(
 
 def report(
     results: Results,
+    /,
     *,
     config: ConfigFile = None,
     set: Settings = None,  # noqa: A002

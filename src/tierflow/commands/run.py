@@ -17,6 +17,7 @@ from tierflow.summary import show_summary
 
 def run(
     input: Annotated[Path | None, Parameter(help="Folder of images.")] = None,  # noqa: A002
+    /,
     *,
     output: Annotated[
         Path | None, Parameter(name=["--output", "-o"], help="Folder for the results; `<INPUT>-tierflow` without it.")

@@ -62,7 +62,13 @@ class InterestingnessFunction(Protocol):
         """Return the features it reads."""
 
     def score(self, planes: PlaneTable) -> Values:
-        """Return values in [0, 1] of shape (plane,); NaN where it can't tell (the unit then goes to quarantine)."""
+        """Return values in [0, 1] of shape (plane,); NaN where it can't tell (the object then goes to quarantine)."""
 
-    def explain(self, planes: PlaneTable, index: int, value: float) -> str:
-        """Say in words why plane `index` got `value`: one sentence with the numbers that decided."""
+    def explain(self, planes: PlaneTable, rows: NDArray[np.int64], values: Values) -> list[str]:
+        """Say in words why planes got their values: a sentence for each with the numbers that decided.
+
+        Args:
+            planes: The same table that was scored.
+            rows: Positions in `planes` of the planes to explain, shape (row,).
+            values: What `score` gave them, likewise.
+        """

@@ -18,22 +18,27 @@ NOT_IMAGE = "not_image"
 EXCLUDED = "excluded"
 NOT_INCLUDED = "not_included"
 
-IMAGE_EXTENSIONS = frozenset(
-    """.tif .tiff .btf .tf2 .tf8 .png .jpg .jpeg .jpe .jp2 .j2k .jpx .jxl .bmp .stk .lsm .gif .webp
-    .svs .ndpi .scn .bif .qptiff .flex""".split()
+
+def _endings(text: str) -> frozenset[str]:
+    return frozenset(text.split())
+
+
+IMAGE_EXTENSIONS = _endings(
+    ".tif .tiff .btf .tf2 .tf8 .png .jpg .jpeg .jpe .jp2 .j2k .jpx .jxl .bmp .stk .lsm .gif .webp .svs "
+    ".ndpi .scn .bif .qptiff .flex "
 )
 
 # Written beside the images by instruments, analysis programs and operating systems.
-SIDE_EXTENSIONS = frozenset(
-    """.htd .xml .txt .csv .tsv .json .yaml .yml .log .db .mes .mrf .xdce .wpi .wpp .icr .ini .cfg .nd .scan .exp
-    .rtf .doc .docx .xls .xlsx .pdf .html .htm .md .md5 .sha1 .sha256 .sqlite .mdb .dat .dib .cppipe .cpproj .ijm
-    .roi .zip .gz .tar .part .tmp .bak .lnk .url""".split()
+SIDE_EXTENSIONS = _endings(
+    ".htd .xml .txt .csv .tsv .json .yaml .yml .log .db .mes .mrf .xdce .wpi .wpp .icr .ini .cfg .nd "
+    ".scan .exp .rtf .doc .docx .xls .xlsx .pdf .html .htm .md .md5 .sha1 .sha256 .sqlite .mdb .dat .dib "
+    ".cppipe .cpproj .ijm .roi .zip .gz .tar .part .tmp .bak .lnk .url "
 )
 
 # Microscope formats that hold images but that no reader of tierflow opens: worth a word, unlike a .txt.
-FOREIGN_EXTENSIONS = frozenset(
-    ".czi .nd2 .lif .lof .xlef .oib .oif .vsi .ets .dv .r3d .ims .zvi .mvd2 .sld .mrxs .dcm .h5 .c01 .mrc .dm3 .dm4 "
-    ".nii .hdr .img".split()
+FOREIGN_EXTENSIONS = _endings(
+    ".czi .nd2 .lif .lof .xlef .oib .oif .vsi .ets .dv .r3d .ims .zvi .mvd2 .sld .mrxs .dcm .h5 .c01 .mrc "
+    ".dm3 .dm4 .nii .hdr .img "
 )
 
 # Folders that network stores and operating systems make; what lies in them are their copies, not the user's images.

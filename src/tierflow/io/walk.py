@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from tierflow.config import QUARANTINE
-from tierflow.errors import ConfigError, InputMissingError, TryAgainError, is_passing
+from tierflow.errors import InputMissingError, TryAgainError, is_passing
 from tierflow.io.identity import display_path
 from tierflow.io.selection import FOREIGN_EXTENSIONS, NOT_IMAGE, SIDE_FILE, Selection, extension
 
@@ -27,6 +27,9 @@ OWN_FOLDER = "own_folder"
 ZARR_FOLDER = "zarr_folder"
 SPECIAL_FILE = "special_file"
 VANISHED = "vanished_while_scanning"
+
+# The folder of the run lock, which every output holds.
+_RUN_MARK = b".tierflow"
 
 EXAMPLES = 3
 """Names kept per reason, so that a user sees what was meant."""
@@ -120,7 +123,7 @@ def fingerprint(root: Path, config: Config, *, output: Path) -> str:
     """
     try:
         files = walk(root, config.scan, skip_folders=own_folders(config, output)).files
-    except (InputMissingError, ConfigError):
+    except InputMissingError:
         files = []
     lines = (b"%b\0%d\0%d" % (file.path, file.size, file.mtime_ns) for file in files)
     return hashlib.sha256(b"\n".join(lines)).hexdigest()[:32]
@@ -137,23 +140,22 @@ class _Walker:
         self.seen: set[_Identity] = set()
 
     def run(self) -> Walk:
-        identity = _identity(self.root)
-        if identity is None:
-            raise InputMissingError(f"input folder {display_path(self.root)} not found: check the path")
-        if self.follow:
-            self.seen.add(identity)
+        self._is_new(b"")
         self._descend(b"")
         while self.linked:
             folder = self.linked.popleft()
             if self._is_new(folder):
                 self._descend(folder)
+            else:
+                self.found.skip(SEEN_FOLDER, display_path(folder))
         self.found.files.sort()
         self.found.unseen.sort()
         self._warn()
         return self.found
 
     def _descend(self, start: bytes) -> None:
-        stack, linked = [start], []
+        stack = [start]
+        linked: list[bytes] = []
         while stack:
             self._list(stack.pop(), stack, linked)
         self.linked.extend(sorted(linked))
@@ -164,6 +166,9 @@ class _Walker:
                 entries = list(listing)
         except OSError as error:
             self._unlisted(folder, error)
+            return
+        if folder and any(entry.name == _RUN_MARK for entry in entries):
+            self._results(folder)
             return
         prefix = folder + b"/" if folder else b""
         for entry in entries:
@@ -183,7 +188,7 @@ class _Walker:
             reason = ZARR_FOLDER
         if reason is None and self.own and _identity(self._absolute(path)) in self.own:
             reason = OWN_FOLDER
-        if reason is None and self.follow and path not in self.linked and not self._is_new(path, count=False):
+        if reason is None and self.follow and not self._is_new(path):
             reason = SEEN_FOLDER
         if reason is None:
             into.append(path)
@@ -231,14 +236,13 @@ class _Walker:
         elif (state := self._lstat(entry, path)) is not None:
             self.found.files.append(Found(path, state.st_size, state.st_mtime_ns, False))
 
-    def _is_new(self, path: bytes, *, count: bool = True) -> bool:
+    def _is_new(self, path: bytes) -> bool:
         """Note a folder's identity; False when it was entered before by another path."""
         identity = _identity(self._absolute(path))
-        if identity is None or identity in self.seen:
-            if count:
-                self.found.skip(SEEN_FOLDER, display_path(path))
+        if identity in self.seen:
             return False
-        self.seen.add(identity)
+        if identity is not None:
+            self.seen.add(identity)
         return True
 
     def _lstat(self, entry: os.DirEntry[bytes], path: bytes) -> os.stat_result | None:
@@ -249,12 +253,19 @@ class _Walker:
             self.found.skip(VANISHED, display_path(path))
             return None
 
+    def _results(self, folder: bytes) -> None:
+        """Leave out the output of another run: its tiers hold links to images that may be found here as well."""
+        text = display_path(folder)
+        self.found.skip(OWN_FOLDER, text)
+        self.found.warnings.append(
+            f"folder {text} holds the results of another tierflow run and was left out; if that is wrong, "
+            "scan it by itself"
+        )
+
     def _unlisted(self, folder: bytes, error: OSError) -> None:
         self._raise_if_passing(error, folder)
         if not folder:
-            raise InputMissingError(
-                f"input folder {display_path(self.root)} can't be listed ({error.strerror}): ask its owner for read access"
-            ) from error
+            raise InputMissingError(_no_root(display_path(self.root), error)) from error
         if isinstance(error, FileNotFoundError):
             self.found.skip(VANISHED, display_path(folder))
             return
@@ -264,13 +275,14 @@ class _Walker:
     def _raise_if_passing(self, error: OSError, path: bytes) -> None:
         if is_passing(error):
             raise TryAgainError(
-                f"{display_path(self._absolute(path))}: {error.strerror}: check the disk or network share, then run again"
+                f"{display_path(self._absolute(path))}: {error.strerror}: check the disk or share, then run again"
             ) from error
 
     def _warn(self) -> None:
+        self.found.warnings.sort()
         for folder in self.found.unseen:
             self.found.warnings.append(
-                f"folder {display_path(self._absolute(folder))} can't be listed and its files are not part of this scan: "
+                f"folder {display_path(self._absolute(folder))} can't be listed: its files are not part of this scan; "
                 "give yourself read access (chmod u+rX) or name it in scan.exclude, then run again"
             )
         for ending in sorted(FOREIGN_EXTENSIONS & self.found.extensions.keys()):
@@ -283,6 +295,14 @@ class _Walker:
 
     def _absolute(self, path: bytes) -> bytes:
         return os.path.join(self.root, path) if path else self.root  # noqa: PTH118 - pathlib can't hold bytes
+
+
+def _no_root(root: str, error: OSError) -> str:
+    if isinstance(error, FileNotFoundError):
+        return f"input folder {root} not found: check the path, and that its disk or network share is mounted"
+    if isinstance(error, NotADirectoryError):
+        return f"input {root} is a file, not a folder: give the folder that holds it"
+    return f"input folder {root} can't be listed ({error.strerror}): ask its owner for read access"
 
 
 def _identity(path: bytes) -> _Identity | None:

@@ -5,14 +5,22 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.compute
 
 if TYPE_CHECKING:
-    import pyarrow as pa
+    from collections.abc import Mapping
+
     from numpy.typing import NDArray
 
 # The published type stubs know too few of the overloads of pyarrow's compute functions.
 compute: Any = pyarrow.compute
+
+
+def table(columns: Mapping[str, Any], schema: pa.Schema | None = None) -> pa.Table:
+    """Build a table from arrays, chunked arrays, numpy arrays and lists alike."""
+    made: pa.Table = pa.table(dict(columns), schema=schema)
+    return made
 
 
 def floats(column: pa.ChunkedArray[Any]) -> NDArray[np.float64]:
@@ -41,8 +49,15 @@ def codes(column: pa.ChunkedArray[Any]) -> tuple[NDArray[np.int64], NDArray[np.o
     Returns:
         Position in the distinct values for every row, shape (row,), and the distinct values. Null is a value.
     """
-    encoded = column.combine_chunks().dictionary_encode(null_encoding="encode")
+    encoded: Any = column.combine_chunks()
+    encoded = encoded.dictionary_encode(null_encoding="encode")
     return (
         np.asarray(encoded.indices.to_numpy(), dtype=np.int64),
         np.asarray(encoded.dictionary.to_numpy(zero_copy_only=False), dtype=object),
     )
+
+
+def nullable(values: NDArray[np.generic[Any]], valid: NDArray[np.bool_]) -> pa.Array[Any]:
+    """Return values as a column that is null where `valid` is false; None is null as well."""
+    made: pa.Array[Any] = pa.array(values, mask=~valid)
+    return made

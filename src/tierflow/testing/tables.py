@@ -18,6 +18,7 @@ from tierflow import tables
 from tierflow.config import QUARANTINE, Config
 from tierflow.config_io import dump
 from tierflow.io.atomic import write_text
+from tierflow.io.identity import object_id
 from tierflow.steps import index
 
 if TYPE_CHECKING:
@@ -138,7 +139,7 @@ def index_run(output: Path) -> None:
             place=output / "place" / shard.name,
             config=output / "config.yaml",
             catalogue=output / "catalogue" / shard.name,
-            receipt=output / "catalogue" / shard.with_suffix(".json").name,
+            receipt=output / "index" / shard.with_suffix(".json").name,
         )
 
 
@@ -178,11 +179,6 @@ def _invent(plan: Recipe, *, dataset: str) -> _Objects:
         interestingness=np.where(failure < 0, np.round(focus, 3), np.nan),
         features=features,
     )
-
-
-def object_id(dataset: str, path: str) -> str:
-    """Return the object_id of a path: the first 32 hex digits of SHA-256 over dataset + "/" + path."""
-    return hashlib.sha256(f"{dataset}/{path}".encode()).hexdigest()[:32]
 
 
 def _names(

@@ -113,7 +113,7 @@ def copy_verified(order: Order) -> Made:
     finally:
         os.close(handle)
         with suppress(FileNotFoundError):
-            os.unlink(part)  # noqa: PTH108
+            part.unlink()
     own = os.lstat(order.origin)
     is_link = stat.S_ISLNK(own.st_mode)
     return Made(
@@ -122,7 +122,7 @@ def copy_verified(order: Order) -> Made:
         origin_stamp=Stamp.of(own if is_link else before),
         stamp=stamp,
         mode=stat.S_IMODE(before.st_mode),
-        link_text=os.readlink(order.origin) if is_link else None,
+        link_text=link_text_of(order.origin) if is_link else None,
     )
 
 
@@ -133,11 +133,31 @@ def copy_link(order: Order) -> Made:
         FileExistsError: when the destination's name is taken.
     """
     own = os.lstat(order.origin)
-    text = os.readlink(order.origin)
-    os.symlink(text, order.destination)
-    with suppress(OSError, NotImplementedError):
-        os.utime(order.destination, ns=(own.st_atime_ns, own.st_mtime_ns), follow_symlinks=False)
+    text = link_text_of(order.origin)
+    make_link(text, order.destination, own)
     return Made("symbolic_link", None, Stamp.of(own), Stamp.of(os.lstat(order.destination)), 0o777, text)
+
+
+def link_text_of(path: Path) -> str:
+    """Return a link's text to the letter (`Path.readlink` would tidy it)."""
+    return os.readlink(path)  # noqa: PTH115
+
+
+def make_link(text: str, path: Path, own: os.stat_result | int) -> None:
+    """Make a symbolic link with the times of another one.
+
+    Args:
+        text: What it says.
+        path: Its name, which must be free.
+        own: The other link, or its time of last change in ns.
+
+    Raises:
+        FileExistsError: when the name is taken.
+    """
+    path.symlink_to(text)
+    times = (own, own) if isinstance(own, int) else (own.st_atime_ns, own.st_mtime_ns)
+    with suppress(OSError, NotImplementedError):
+        os.utime(path, ns=times, follow_symlinks=False)
 
 
 def part_of(folder: Path, object_id: str) -> Path:
@@ -170,14 +190,14 @@ def publish_new(part: Path, destination: Path) -> Stamp:
             raise
         _rename_new(part, destination)
         return Stamp.of(os.lstat(destination))
-    os.unlink(part)  # noqa: PTH108
+    part.unlink()
     return Stamp.of(os.lstat(destination))
 
 
 def remove(path: Path) -> None:
     """Remove a name; one that is already gone is fine."""
     with suppress(FileNotFoundError):
-        os.unlink(path)  # noqa: PTH108
+        path.unlink()
 
 
 def missing_folders(folder: Path) -> list[Path]:
@@ -193,7 +213,7 @@ def remove_empty_folders(folders: Iterable[Path]) -> None:
     """Remove those of the folders that are empty, the innermost first."""
     for folder in sorted(set(folders), key=lambda path: len(path.parts), reverse=True):
         with suppress(OSError):
-            os.rmdir(folder)  # noqa: PTH106
+            folder.rmdir()
 
 
 def _open_origin(origin: Path) -> int:
@@ -227,7 +247,11 @@ def write_all(handle: int, data: bytes) -> None:
 def _keep_attributes(origin: Path, info: os.stat_result, part: Path) -> None:
     with suppress(PermissionError):
         os.chown(part, info.st_uid, info.st_gid)
-    shutil.copystat(origin, part)
+    # File systems without owners refuse permission bits; the journal keeps them, and the times are set regardless.
+    with suppress(PermissionError):
+        shutil.copystat(origin, part)
+    with suppress(PermissionError):
+        os.utime(part, ns=(info.st_atime_ns, info.st_mtime_ns))
 
 
 def _require_unchanged(order: Order, handle: int, before: os.stat_result, sha256: str) -> None:
@@ -308,5 +332,6 @@ _REMEDY = {
 
 def cannot(verb: str, path: Path, error: OSError) -> str:
     """Say what could not be done, why, and what to do."""
-    why = _REMEDY.get(error.errno or 0, f"{os.strerror(error.errno) if error.errno else error}: mend that and run again")
+    words = os.strerror(error.errno) if error.errno else str(error)
+    why = _REMEDY.get(error.errno or 0, f"{words}: mend that and run again")
     return f"can't {verb} {path}: {why}"

@@ -133,15 +133,24 @@ def _explained(path: Path, error: OSError) -> ObjectError | TryAgainError:
     if error.errno == errno.ELOOP:
         return MissingFileError("a symbolic link that leads in a circle: restore its target or delete the link")
     if error.errno in (errno.ENOENT, errno.ENOTDIR):
-        if path.is_symlink():
-            target = os.fsdecode(os.readlink(path))
+        target = _target_of(path)
+        if target is not None:
             return MissingFileError(f"a symbolic link to {target!r}, which doesn't exist: restore the target")
         return MissingFileError("the file isn't there any more: it was moved or deleted after the scan; scan again")
     if error.errno in (errno.EACCES, errno.EPERM):
         return UnreadableError(f"no permission to read it{_mode_of(path)}: give this user read permission")
     if error.errno == errno.EIO:
-        return UnreadableError(f"the disk or share can't read it ({words}): check the storage, then copy the file again")
+        return UnreadableError(
+            f"the disk or share can't read it ({words}): check the storage, then copy the file again"
+        )
     return UnreadableError(f"can't be opened ({words}): check the file and its storage")
+
+
+def _target_of(path: Path) -> str | None:
+    try:
+        return str(path.readlink())
+    except OSError:
+        return None
 
 
 def _mode_of(path: Path) -> str:

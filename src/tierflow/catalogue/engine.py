@@ -1,0 +1,178 @@
+"""The embedded engine: DuckDB over the Parquet files of one catalogue folder, and the only place that knows its errors."""
+
+from __future__ import annotations
+
+import base64
+import tempfile
+import threading
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import duckdb
+import pyarrow as pa
+
+from tierflow.catalogue.fields import Fields
+from tierflow.catalogue.schema import BASE, BASE_COLUMNS, CATALOGUE_VERSION, HISTOGRAM
+from tierflow.errors import InputMissingError, TableError, TryAgainError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from tierflow.catalogue.sql import Sql
+
+BATCH_ROWS = 10_000
+_STAMPS = """
+SELECT file_name, decode(key), decode(value) FROM parquet_kv_metadata(?)
+WHERE decode(key) IN ('ARROW:schema', 'tierflow.catalogue_version', 'tierflow.input')
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """The files of a catalogue at one moment, and what they have in common.
+
+    Attributes:
+        files: Paths, sorted.
+        schema: Union of their columns: the base ones, then the histogram where one has it, then the features.
+        fields: The same, as fields of queries.
+        uniform: Whether all files have the same columns.
+        source: Input folder stamped on the newest file, "" where it says none.
+    """
+
+    files: tuple[str, ...]
+    schema: pa.Schema
+    fields: Fields
+    uniform: bool
+    source: str
+
+
+class Engine:
+    """Reads the whole files of one output's catalogue. Writes nothing to it; sorts that don't fit spill elsewhere.
+
+    Args:
+        output: Output folder of a run.
+        threads: Cores that a query may use.
+        memory_mb: Memory that it may use before it spills to the system's temporary folder.
+    """
+
+    def __init__(self, output: Path, *, threads: int, memory_mb: int) -> None:
+        self._output = output
+        self._lock = threading.Lock()
+        self._snapshot: tuple[tuple[Any, ...], Snapshot] | None = None
+        settings = {
+            "threads": threads,
+            "memory_limit": f"{memory_mb}MB",
+            # The default is a folder in the current directory, which may be the user's data.
+            "temp_directory": str(Path(tempfile.gettempdir()) / "tierflow-duckdb"),
+            "autoinstall_known_extensions": False,
+            "python_enable_replacements": False,
+        }
+        self._connection = duckdb.connect(config=settings)
+        self._connection.execute("SET parquet_metadata_cache = true")
+
+    def snapshot(self) -> Snapshot:
+        """Return the catalogue's files as they are now.
+
+        Raises:
+            InputMissingError: if there is none yet.
+            TableError: if one is damaged or of another version.
+        """
+        files = self._files()
+        key = tuple((path, stat.st_mtime_ns, stat.st_size) for path, stat in files)
+        with self._lock:
+            if self._snapshot is None or self._snapshot[0] != key:
+                self._snapshot = (key, self._look([path for path, _ in files], newest=max(files, key=_age)[0]))
+            return self._snapshot[1]
+
+    def rows(self, sql: Sql) -> list[tuple[Any, ...]]:
+        """Run a query on the table `objects` and return all of its rows."""
+        snapshot = self.snapshot()
+        with self._mapped(), self._connection.cursor() as cursor:
+            found: list[tuple[Any, ...]] = _relation(cursor, sql, snapshot).fetchall()
+            return found
+
+    def batches(self, sql: Sql) -> Iterator[pa.RecordBatch]:
+        """Run a query on the table `objects` and stream its rows."""
+        snapshot = self.snapshot()
+        with self._mapped(), self._connection.cursor() as cursor:
+            relation = _relation(cursor, sql, snapshot)
+            # DuckDB renamed the method in 1.5 and deprecated the old name.
+            read = getattr(relation, "to_arrow_reader", None) or relation.fetch_arrow_reader
+            yield from read(BATCH_ROWS)
+
+    def _files(self) -> list[tuple[str, Any]]:
+        folder = self._output / "catalogue"
+        found = sorted(path for path in folder.glob("*.parquet") if not path.name.startswith("."))
+        # After a new scan with fewer shards, tables of the old scan may remain: they aren't part of the run.
+        shards = self._output / "scan" / "shards"
+        if shards.is_dir():
+            found = [path for path in found if (shards / path.name).exists()]
+        files = [(str(path), path.stat()) for path in found]
+        if not files:
+            where = "is no folder" if not self._output.is_dir() else "holds no catalogue yet"
+            raise InputMissingError(
+                f"{self._output} {where}: give the output folder of a run, or make one by "
+                f"`tierflow run INPUT --output {self._output}`"
+            )
+        return files
+
+    def _look(self, files: list[str], *, newest: str) -> Snapshot:
+        with self._mapped(), self._connection.cursor() as cursor:
+            stamps = cursor.sql(_STAMPS, params=[files]).fetchall()
+        versions = {name: value for name, key, value in stamps if key == "tierflow.catalogue_version"}
+        for name in files:
+            _check_version(name, versions.get(name, "none"))
+        schemas = list(dict.fromkeys(value for _, key, value in sorted(stamps) if key == "ARROW:schema"))
+        decoded = [pa.ipc.read_schema(pa.BufferReader(base64.b64decode(text))).remove_metadata() for text in schemas]
+        schema = _union(decoded)
+        sources = [value for name, key, value in stamps if key == "tierflow.input" and name == newest]
+        return Snapshot(
+            files=tuple(files),
+            schema=schema,
+            fields=Fields.of_schema(schema),
+            uniform=all(each.names == schema.names for each in decoded),
+            source="".join(sources),
+        )
+
+    @contextmanager
+    def _mapped(self) -> Iterator[None]:
+        folder = self._output / "catalogue"
+        try:
+            yield
+        except (duckdb.IOException, FileNotFoundError) as error:
+            raise TryAgainError(f"{folder} changed while it was read, or can't be read ({error}): try again") from error
+        except duckdb.OutOfMemoryException as error:
+            raise TryAgainError(f"not enough memory for this query ({error}): ask for fewer columns or rows") from error
+        except duckdb.Error as error:
+            raise TableError(f"{folder} can't be read ({error}): delete it and run `tierflow run` again") from error
+
+
+def _age(file: tuple[str, Any]) -> tuple[int, str]:
+    return file[1].st_mtime_ns, file[0]
+
+
+def _relation(cursor: duckdb.DuckDBPyConnection, sql: Sql, snapshot: Snapshot) -> Any:
+    union = "false" if snapshot.uniform else "true"
+    source = f"SELECT * FROM read_parquet(?, union_by_name = {union}, filename = true)"
+    return cursor.sql(
+        f"WITH objects AS NOT MATERIALIZED ({source}) {sql.text}", params=[list(snapshot.files), *sql.values]
+    )
+
+
+def _check_version(name: str, version: str) -> None:
+    if version != CATALOGUE_VERSION:
+        raise TableError(
+            f"{name} has catalogue version {version}, expected {CATALOGUE_VERSION}: delete it and run `tierflow run` again"
+        )
+
+
+def _union(schemas: Iterable[pa.Schema]) -> pa.Schema:
+    columns: dict[str, pa.Field[Any]] = {}
+    for schema in schemas:
+        for column in schema:
+            columns.setdefault(column.name, column)
+    kept = [HISTOGRAM] if HISTOGRAM.name in columns else []
+    known = {*BASE_COLUMNS, HISTOGRAM.name}
+    return pa.schema([*BASE, *kept, *(column for name, column in columns.items() if name not in known)])

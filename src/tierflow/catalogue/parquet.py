@@ -1,0 +1,288 @@
+"""The embedded catalogue: the Parquet files of one output, searched by DuckDB. Always there; nothing is written."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from tierflow import tables
+from tierflow.catalogue import cursor as cursors
+from tierflow.catalogue import sql
+from tierflow.catalogue.base import PERCENTS
+from tierflow.catalogue.engine import Engine
+from tierflow.catalogue.export import export
+from tierflow.catalogue.query import (
+    EVERYTHING,
+    MAX_PAGE,
+    Bin,
+    Filter,
+    Page,
+    Query,
+    Scalar,
+    Sort,
+    Stats,
+    check,
+)
+from tierflow.catalogue.sql import Sql, quoted
+from tierflow.errors import QueryError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+    from typing import BinaryIO
+
+    from tierflow.catalogue.export import Format
+    from tierflow.catalogue.fields import Field, Fields
+
+MAX_BINS = 10_000
+FIRST_COLUMNS = ("object_id", "path")
+PATH_COLUMNS = ("path", "path_bytes", "destination")
+
+
+class ParquetCatalogue:
+    """The catalogue of one output folder; meets the protocol `Catalogue`.
+
+    A run may still be writing: every query sees the tables that are complete when it starts.
+
+    Args:
+        output: Output folder of a run.
+        threads: Cores that a query may use.
+        memory_mb: Memory that it may use before it spills to the system's temporary folder.
+    """
+
+    def __init__(self, output: Path, *, threads: int = 1, memory_mb: int = 500) -> None:
+        self._output = output
+        self._engine = Engine(output, threads=threads, memory_mb=memory_mb)
+
+    def fields(self) -> Fields:
+        """Return the fields that queries may name.
+
+        Raises:
+            InputMissingError: if there is no catalogue yet.
+        """
+        return self._engine.snapshot().fields
+
+    def get(self, object_id: str) -> dict[str, Any] | None:
+        """Return everything that is recorded about an object; None if it isn't there."""
+        found = self._engine.rows(Sql("SELECT filename FROM objects WHERE object_id = ? LIMIT 1", (object_id,)))
+        if not found:
+            return None
+        # Reading the one file is faster than having the engine decode all columns of all files.
+        table = tables.read(Path(found[0][0]))
+        rows = table.filter(pc.equal(table["object_id"], pa.scalar(object_id))).to_pylist()
+        return rows[0] if rows else None
+
+    def search(self, query: Query) -> Page:
+        """Return one page of objects.
+
+        Raises:
+            QueryError: if the query doesn't fit the catalogue, or its limit isn't 1 to 10,000.
+        """
+        if query.limit is None or not 1 <= query.limit <= MAX_PAGE:
+            raise QueryError(f"limit {query.limit} is outside 1 to {MAX_PAGE}: take pages by cursor, or export")
+        fields = self.fields()
+        filters, sort = check(query.filters, fields), _checked_sort(query.sort, fields)
+        columns = _columns(query.columns, fields)
+        keys = [fields[key.field].column for key in sort] + ["object_id"]
+        condition = sql.where(filters, fields)
+        start = Sql("TRUE")
+        if query.cursor is not None:
+            start = sql.after(cursors.decode(query.cursor, sort=sort, filters=filters), sort, fields)
+        found = self._engine.rows(
+            Sql(
+                f"{_select([*columns, *keys])} WHERE {condition.text} AND {start.text} "
+                f"ORDER BY {sql.order_by(sort, fields)} LIMIT ?",
+                (*condition.values, *start.values, query.limit + 1),
+            )
+        )
+        rows = found[: query.limit]
+        more = len(found) > query.limit
+        return Page(
+            rows=tuple(dict(zip(columns, row, strict=False)) for row in rows),
+            next_cursor=cursors.encode(rows[-1][len(columns) :], sort=sort, filters=filters) if more else None,
+            total=self.count(filters),
+        )
+
+    def count(self, filters: Filter = EVERYTHING) -> int:
+        """Return the number of objects that fulfil the filters."""
+        condition = self._where(filters)
+        found: int = self._engine.rows(
+            Sql(f"SELECT count(*) FROM objects WHERE {condition.text}", condition.values)
+        )[0][0]
+        return found
+
+    def facets(self, field: str, *, filters: Filter = EVERYTHING, limit: int = 100) -> list[tuple[Scalar, int]]:
+        """Return the values of a field and how many objects have each, the most frequent first, ties by value."""
+        group, condition = self._group(field), self._where(filters)
+        text = (
+            f"SELECT {group} AS value, count(*) AS n FROM objects WHERE {condition.text} GROUP BY ALL "
+        )
+        return [
+            (value, count)
+            for value, count in self._engine.rows(
+                Sql(
+                    f"SELECT value, n FROM ({text}) WHERE value IS NOT NULL ORDER BY n DESC, value ASC LIMIT ?",
+                    (*condition.values, limit),
+                )
+            )
+        ]
+
+    def histogram(self, field: str, *, bins: int = 10, filters: Filter = EVERYTHING) -> list[Bin]:
+        """Return counts in equal bins from the smallest to the largest value; one bin when all are equal.
+
+        Raises:
+            QueryError: if the field holds no numbers or `bins` isn't 1 to 10,000.
+        """
+        if not 1 <= bins <= MAX_BINS:
+            raise QueryError(f"{bins} bins are outside 1 to {MAX_BINS}")
+        [whole] = self.stats(field, filters=filters)
+        if whole.minimum is None or whole.maximum is None:
+            return []
+        bins = bins if whole.maximum > whole.minimum else 1
+        edges = np.linspace(whole.minimum, whole.maximum, bins + 1)
+        counts = np.zeros(bins, dtype=np.int64)
+        for values in self._values(self._numeric(field), filters):
+            counts += np.bincount(np.clip(np.searchsorted(edges, values, side="right") - 1, 0, bins - 1), minlength=bins)
+        triples = zip(edges[:-1].tolist(), edges[1:].tolist(), counts.tolist(), strict=True)
+        return [Bin(low, high, count) for low, high, count in triples]
+
+    def percentiles(
+        self, field: str, *, percents: Sequence[float] = PERCENTS, filters: Filter = EVERYTHING
+    ) -> dict[float, float | None]:
+        """Return values by percent (0 to 100), linearly interpolated between neighbours; None without values.
+
+        Raises:
+            QueryError: if the field holds no numbers or a percent isn't 0 to 100.
+        """
+        wrong = [percent for percent in percents if not 0 <= percent <= 100]
+        if wrong or not percents:
+            raise QueryError(f"percents {list(percents)}: expected numbers from 0 to 100")
+        column, condition = quoted(self._numeric(field).column), self._where(filters)
+        [(found,)] = self._engine.rows(
+            Sql(
+                f"SELECT quantile_cont({column}::DOUBLE, ?) FROM objects WHERE {condition.text}",
+                ([percent / 100 for percent in percents], *condition.values),
+            )
+        )
+        return dict(zip(percents, found or [None] * len(percents), strict=True))
+
+    def stats(self, field: str, *, by: str | None = None, filters: Filter = EVERYTHING) -> list[Stats]:
+        """Return numbers about a field, for all objects or for each value of the field `by`, ordered by it.
+
+        Raises:
+            QueryError: if the field holds no numbers.
+        """
+        column, condition = quoted(self._numeric(field).column), self._where(filters)
+        group = "NULL" if by is None else self._group(by)
+        grouped = "" if by is None else "WHERE part IS NOT NULL GROUP BY part HAVING count(value) > 0 ORDER BY part"
+        inner = f"SELECT {group} AS part, {column}::DOUBLE AS value FROM objects WHERE {condition.text}"
+        found = self._engine.rows(
+            Sql(
+                f"SELECT {'NULL' if by is None else 'part'}, count(value), min(value), max(value), avg(value), "
+                f"stddev_pop(value) FROM ({inner}) {grouped}",
+                condition.values,
+            )
+        )
+        return [Stats(*row) for row in found]
+
+    def batches(self, query: Query) -> pa.RecordBatchReader:
+        """Stream all objects of a query (up to its limit, None for all) in its order; the cursor is not used.
+
+        Without `columns` the batches hold every column. The schema carries units and meanings.
+        """
+        snapshot = self._engine.snapshot()
+        fields = snapshot.fields
+        names = _columns(query.columns, fields) if query.columns else snapshot.schema.names
+        schema = pa.schema([snapshot.schema.field(name) for name in names])
+        condition = self._where(query.filters)
+        order = sql.order_by(_checked_sort(query.sort, fields), fields)
+        limit = "" if query.limit is None else "LIMIT ?"
+        values = condition.values if query.limit is None else (*condition.values, query.limit)
+        statement = Sql(f"{_select(names)} WHERE {condition.text} ORDER BY {order} {limit}", values)
+        return pa.RecordBatchReader.from_batches(schema, _cast(self._engine.batches(statement), schema))
+
+    def paths(self, query: Query) -> Iterator[bytes]:
+        """Yield where each object's file is now, as the file system's own bytes, in the order of the query."""
+        source = self._engine.snapshot().source
+        for batch in self.batches(_with_columns(query, PATH_COLUMNS)):
+            columns = (batch.column(name).to_pylist() for name in PATH_COLUMNS)
+            for path, path_bytes, destination in zip(*columns, strict=True):
+                yield current_path(
+                    path=path, path_bytes=path_bytes, destination=destination, source=source, output=self._output
+                )
+
+    def export(self, query: Query, fmt: Format, target: Path | BinaryIO) -> int:
+        """Write all objects of a query; see `tierflow.catalogue.export.export`."""
+        return export(self, query, fmt, target)
+
+    def _where(self, filters: Filter) -> Sql:
+        fields = self.fields()
+        return sql.where(check(filters, fields), fields)
+
+    def _numeric(self, name: str) -> Field:
+        field = self.fields().find(name)
+        if field.kind not in ("integer", "number"):
+            raise QueryError(f"field {field.name!r} holds no numbers: count its values instead")
+        return field
+
+    def _group(self, name: str) -> str:
+        field = self.fields().find(name)
+        if field.kind == "opaque":
+            raise QueryError(f"field {field.name!r} can't be grouped by: it can only be shown and exported")
+        column = quoted(field.column)
+        return f"unnest(list_distinct({column}))" if field.kind == "texts" else column
+
+    def _values(self, field: Field, filters: Filter) -> Iterator[Any]:
+        column, condition = quoted(field.column), self._where(filters)
+        text = f"SELECT {column}::DOUBLE AS value FROM objects WHERE {condition.text} AND {column} IS NOT NULL"
+        for batch in self._engine.batches(Sql(text, condition.values)):
+            yield batch.column("value").to_numpy()
+
+
+def current_path(*, path: str, path_bytes: bytes, destination: str | None, source: str, output: Path) -> bytes:
+    """Return where a file is now, as the file system's own bytes.
+
+    Args:
+        path: Column `path`.
+        path_bytes: Column `path_bytes`.
+        destination: Column `destination`; relative ones lie in the output.
+        source: Input folder.
+        output: Output folder of the run.
+    """
+    if destination is None:
+        return os.fsencode(source).rstrip(b"/") + b"/" + path_bytes
+    # Destinations end with the path, in which bytes that aren't UTF-8 were made readable: take the true ones.
+    folder = destination.removesuffix(path)
+    raw = os.fsencode(folder) + path_bytes if folder != destination else os.fsencode(destination)
+    return os.path.join(os.fsencode(output), raw)  # noqa: PTH118 - pathlib has no bytes
+
+
+def _select(columns: Iterable[str]) -> str:
+    return f"SELECT {', '.join(quoted(name) for name in columns)} FROM objects"
+
+
+def _columns(names: Sequence[str], fields: Fields) -> list[str]:
+    """Return the columns to show: the first ones, then those asked for or, without any, all that can be read."""
+    asked = [fields.find(name) for name in names] or [field for field in fields.values() if field.kind != "opaque"]
+    return list(dict.fromkeys([*FIRST_COLUMNS, *(field.column for field in asked)]))
+
+
+def _with_columns(query: Query, columns: tuple[str, ...]) -> Query:
+    return Query(filters=query.filters, sort=query.sort, limit=query.limit, columns=columns)
+
+
+def _checked_sort(sort: Sequence[Sort], fields: Fields) -> tuple[Sort, ...]:
+    checked = [Sort(fields.find(key.field).name, descending=key.descending) for key in sort]
+    for key in checked:
+        if fields[key.field].kind in ("texts", "opaque"):
+            raise QueryError(f"can't sort by {key.field!r}: it has no order")
+    return tuple(checked)
+
+
+def _cast(batches: Iterable[pa.RecordBatch], schema: pa.Schema) -> Iterator[pa.RecordBatch]:
+    for batch in batches:
+        yield from pa.Table.from_batches([batch]).cast(schema).to_batches()

@@ -1,0 +1,1 @@
+"""What image files say about themselves: OME-XML, MetaMorph properties, units of length."""

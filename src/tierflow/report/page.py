@@ -1,0 +1,358 @@
+"""Everything that the report says, computed section by section for the template."""
+
+from __future__ import annotations
+
+import json
+import platform
+import shlex
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from tierflow import __version__, config_io
+from tierflow.config import QUARANTINE
+from tierflow.policies.base import Cut
+from tierflow.report import charts, gallery, overview, plates, whatif, words
+from tierflow.report.findings import failure_rows, flag_rows
+from tierflow.report.listing import STATIC, listing
+from tierflow.report.objects import Objects, choose_features, read_objects
+from tierflow.report.palette import SEQUENTIAL, tier_colours
+from tierflow.report.palette import QUARANTINE as QUARANTINE_COLOUR
+from tierflow.report.text import count, counted, number, printable, size
+from tierflow.tables import feature_columns
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
+    from markupsafe import Markup
+    from numpy.typing import NDArray
+
+    from tierflow.config import Config
+    from tierflow.report.source import Source
+
+HISTOGRAM_BINS = 50
+MOST_FEATURES = 10
+SCATTERS = 6
+CHANNELS = 8
+MOMENTS = 60
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Material:
+    """What a report is made from.
+
+    Attributes:
+        source: The objects.
+        config: The run's configuration.
+        summary: What the scan says.
+        policy: The resolved policy; None when the run stopped before it.
+        baseline: Median and spread by plate, channel and feature.
+        output: The run's output folder.
+        csv: Address of objects.csv relative to the report; empty when there is none.
+        problem: Why the run stopped, if it did.
+    """
+
+    source: Source
+    config: Config
+    summary: Mapping[str, Any]
+    policy: Mapping[str, Any] | None
+    baseline: gallery.Baseline
+    output: Path
+    csv: str = ""
+    problem: str = ""
+
+
+def page(material: Material) -> dict[str, Any]:
+    """Compute the whole report.
+
+    Returns:
+        The variables of the template `report.html.j2`.
+    """
+    config, source = material.config, material.source
+    features = choose_features(source.schema, _preferred(config), MOST_FEATURES)
+    objects = read_objects(source, features)
+    tiers = list(config.tiers)
+    tier = overview.tier_index(objects, tiers)
+    cuts = [Cut(**cut) for cut in (material.policy or {}).get("cuts", [])]
+    minima = [cut.minimum for cut in cuts[:-1]]
+    ranges = {r["tier"]: r["words"] for r in whatif.ranges([cut.tier for cut in cuts], minima)} if cuts else {}
+    scored = objects.measured
+    scores = _scores(objects, tier, cuts=cuts, material=material)
+    maps = _plates(objects)
+    table = listing(objects, source)
+    tiles = _galleries(material, objects)
+    return {
+        "title": printable(config.report.title or config.dataset_name),
+        "dataset": printable(str(material.summary.get("dataset") or config.dataset_name)),
+        "made_at": datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
+        "objects": len(objects),
+        "bytes": size(float(objects.size.sum())),
+        "names": _names_line(objects),
+        "verdict": overview.verdict(objects),
+        "stopped": bool(material.problem),
+        "warnings": overview.warnings(material.summary, objects, material.problem),
+        "skipped": overview.skipped(material.summary),
+        "tiers": overview.tier_rows(objects, tier, config, ranges),
+        "galleries": tiles,
+        "scores": scores,
+        "maps": maps,
+        "relations": _relations(objects, tier, cuts) if scored.any() else [],
+        "channels": _channels(objects),
+        "timelines": _timelines(objects),
+        "flags": flag_rows(objects, source, config),
+        "failures": failure_rows(objects, source, config),
+        "table": table,
+        "static_rows": STATIC,
+        "csv": material.csv,
+        "made": _made(material, cuts),
+        "features": [(name, *words.feature(name)) for name in features],
+        "glossary": words.GLOSSARY,
+        "palette": _palette(len(tiers)),
+        "data": {
+            "whatif": scores["data"] if scores else None,
+            "plates": maps["data"] if maps else None,
+            "tiles": [tile.details for group in tiles for tile in group["tiles"]],
+            "table": {"columns": [key for key, _ in table.columns], "rows": table.rows, "keys": table.keys},
+            "tiers": [*tiers, QUARANTINE],
+        },
+    }
+
+
+def _preferred(config: Config) -> list[str]:
+    """Return the features worth drawing: those that the interestingness function names, then the telling ones."""
+    said = json.dumps(config.score.parameters)
+    named = [name for name in words.PREFERRED if name in said]
+    return [*named, *(rule.feature for rule in config.score.flags if rule.feature in words.PREFERRED[:8]), *words.PREFERRED]
+
+
+def _names_line(objects: Objects) -> str:
+    wells = {(int(r), int(c)) for r, c in zip(*objects.well, strict=True) if r > 0} if len(objects) <= 200_000 else set()
+    parts = [
+        counted(len(objects.plate.names), "plate") if len(objects.plate.names) else "",
+        counted(len(wells), "well position") if wells else "",
+        counted(len(objects.channel.names), "channel") if len(objects.channel.names) else "",
+    ]
+    return ", ".join(part for part in parts if part)
+
+
+def _galleries(material: Material, objects: Objects) -> list[dict[str, Any]]:
+    config, source = material.config, material.source
+    picks = gallery.choose(objects, config.report.thumbnails)
+    root = material.summary.get("input") or config.input
+    show = gallery.pictures_for(
+        sum(len(pick.indices) for pick in picks),
+        thumbnail_px=config.report.thumbnail_px,
+        max_plane_mb=config.extract.max_plane_mb,
+        input_root=_folder(root),
+        output=material.output,
+    )
+    columns = feature_columns(source.schema)
+    # The telling ones first, as in the charts; the dialog lists them all.
+    ranked = [name for name in words.PREFERRED if name in columns]
+    features = [*ranked, *(name for name in columns if name not in ranked)]
+    order = [*config.tiers, QUARANTINE, ""]
+    colours = {name: i for i, name in enumerate(order)}
+    groups, first = [], 0
+    for pick in picks:
+        rows = source.rows(pick.indices)
+        tiles = [
+            gallery.tile(row, number_of=first + i, features=features, baseline=material.baseline, show=show)
+            for i, row in enumerate(rows)
+        ]
+        groups.append({"pick": pick, "tiles": tiles, "ratio": _ratio(tiles), "edge": config.report.thumbnail_px, "colours": colours})
+        first += len(tiles)
+    return groups
+
+
+def _ratio(tiles: Sequence[gallery.Tile]) -> str:
+    """Return the width to height that most of the pictures have, so that few get black margins."""
+    ratios = [tile.picture.width / tile.picture.height for tile in tiles if tile.picture]
+    return f"{min(max(float(np.median(ratios)), 0.75), 1.6):.3f}" if ratios else "1.333"
+
+
+def _folder(text: object) -> Path | None:
+    from pathlib import Path
+
+    return Path(str(text)) if text else None
+
+
+def _scores(
+    objects: Objects, tier: NDArray[np.int64], *, cuts: Sequence[Cut], material: Material
+) -> dict[str, Any] | None:
+    scored = np.isfinite(objects.interestingness) & objects.measured
+    if not scored.any():
+        return None
+    names = list(material.config.tiers)
+    kinds = len(names) + 2
+    score, size_of, kind = objects.interestingness[scored], objects.size[scored], tier[scored]
+    place = np.minimum((score * HISTOGRAM_BINS + 1e-9).astype(np.int64), HISTOGRAM_BINS - 1)
+    table = np.bincount(place * kinds + kind, minlength=HISTOGRAM_BINS * kinds).reshape(HISTOGRAM_BINS, kinds)
+    chart = charts.score_histogram(
+        table,
+        cuts,
+        alt=charts.histogram_words(int(scored.sum()), table),
+        note=f"{counted(int(scored.sum()), 'object')} with a score, median {number(float(np.median(score)), 3)}",
+    )
+    found: dict[str, Any] = {"chart": chart, "scenarios": [], "tiers": [cut.tier for cut in cuts], "data": None}
+    if len(cuts) < 2:
+        return found
+    free = _free(objects, material.policy or {})[scored] & (kind < len(names))
+    minima = [cut.minimum for cut in cuts[:-1]]
+    order = [names.index(cut.tier) for cut in cuts]
+    fixed = ~free & (kind < len(names))
+    found["forced"] = int(fixed.sum())
+    found["split"] = any(cut.last_unit for cut in cuts)
+    found["scenarios"] = whatif.scenarios(score[free], size_of[free], minima)
+    found["data"] = {
+        "tiers": [cut.tier for cut in cuts],
+        "colours": order,
+        "minima": minima,
+        "fine": whatif.fine_histogram(score[free], size_of[free]),
+        "fixed": _per_tier(kind[fixed], size_of[fixed], order),
+        "now": _per_tier(kind[kind < len(names)], size_of[kind < len(names)], order),
+        "bins": HISTOGRAM_BINS,
+    }
+    return found
+
+
+def _per_tier(kind: NDArray[np.int64], sizes: NDArray[np.int64], order: Sequence[int]) -> dict[str, list[int]]:
+    counts = np.bincount(kind, minlength=max(order) + 1)
+    totals = np.bincount(kind, weights=sizes.astype(np.float64), minlength=max(order) + 1)
+    return {"counts": [int(counts[i]) for i in order], "sizes": [int(totals[i]) for i in order]}
+
+
+def _free(objects: Objects, policy: Mapping[str, Any]) -> NDArray[np.bool_]:
+    """Tell which objects the cut-offs decide about: those without a flag that forces a tier."""
+    forced = np.zeros(len(objects), dtype=bool)
+    for flag in policy.get("flag_tiers") or {}:
+        if flag in objects.flags:
+            forced |= objects.flags[flag]
+    return ~forced
+
+
+def _plates(objects: Objects) -> dict[str, Any] | None:
+    drawn, total = plates.grids(objects)
+    if not drawn:
+        return None
+    measures = {"interestingness": "interestingness (median)"}
+    measures |= {name: f"{words.feature(name).label} (median)" for name in objects.features}
+    measures |= {"flagged": "objects with a finding", "failed": "objects that failed"}
+    return {
+        "plates": [(grid.name, plates.draw(grid, number_of=i)) for i, grid in enumerate(drawn)],
+        "measures": measures,
+        "hidden": total - len(drawn),
+        "total": total,
+        "wide": max(grid.columns for grid in drawn),
+        "data": plates.page_data(drawn, measures),
+        "ramp": ", ".join(SEQUENTIAL),
+    }
+
+
+def _relations(objects: Objects, tier: NDArray[np.int64], cuts: Sequence[Cut]) -> list[Markup]:
+    drawn = []
+    for name, values in objects.features.items():
+        known = np.isfinite(values) & objects.measured
+        if len(drawn) < SCATTERS and known.any() and float(np.ptp(values[known])) > 0:
+            title = words.feature(name).label
+            score = np.where(objects.measured, objects.interestingness, np.nan)
+            drawn.append(charts.relation(values, score, tier, title=title, about=name, cuts=cuts))
+    return drawn
+
+
+def _channels(objects: Objects) -> dict[str, Any] | None:
+    counts = objects.channel.counts()
+    if len(counts) == 0:
+        return None
+    chosen = sorted(np.argsort(-counts, kind="stable")[:CHANNELS].tolist())
+    lookup = np.full(len(counts) + 1, -1, dtype=np.int64)
+    lookup[chosen] = np.arange(len(chosen))
+    group = np.where(objects.measured, lookup[objects.channel.codes], -1)
+    names = [printable(objects.channel.names[i]) for i in chosen]
+    scores = [("Interestingness", "interestingness", objects.interestingness)]
+    features = [(words.feature(n).label, n, objects.features[n]) for n in words.PER_CHANNEL if n in objects.features]
+    drawn = [
+        charts.violins(values, group, names, title=title, about=about)
+        for title, about, values in [*scores, *features][:SCATTERS]
+        if np.isfinite(values[group >= 0]).any()
+    ]
+    return {"charts": drawn, "hidden": len(counts) - len(chosen)} if drawn else None
+
+
+def _timelines(objects: Objects) -> list[Markup]:
+    moments, names, about = _moments(objects)
+    if len(names) < 3:
+        return []
+    series = [("Interestingness", objects.interestingness)]
+    series += [(words.feature(name).label, values) for name, values in objects.features.items()]
+    measured = [(title, np.where(objects.measured, values, np.nan)) for title, values in series[:3]]
+    return [
+        charts.timeline(values, moments, names, title=title, about=about)
+        for title, values in measured
+        if np.isfinite(values[moments >= 0]).any()
+    ]
+
+
+def _moments(objects: Objects) -> tuple[NDArray[np.int64], list[str], str]:
+    """Return the moment of each object, the names of the moments in order, and what they are."""
+    if len(objects.acquired_at.names) >= 3:
+        names, codes = objects.acquired_at.names, objects.acquired_at.codes.astype(np.int64)
+        about = "time of acquisition, in order"
+    else:
+        times, codes = np.unique(np.nan_to_num(objects.timepoint, nan=-1.0), return_inverse=True)
+        unknown = int(times.size > 0 and times[0] < 0)
+        names, codes, about = [number(float(t)) for t in times[unknown:]], codes - unknown, "time point"
+    if len(names) > MOMENTS:
+        edges = np.arange(len(names)) * MOMENTS // len(names)
+        names = [names[int(np.searchsorted(edges, i))] for i in range(MOMENTS)]
+        codes = np.where(codes >= 0, np.append(edges, -1)[codes], -1)
+        about += f", in {MOMENTS} steps"
+    return codes, [printable(name) for name in names], about
+
+
+def _made(material: Material, cuts: Sequence[Cut]) -> dict[str, Any]:
+    config, summary = material.config, material.summary
+    policy = material.policy or {}
+    source = str(summary.get("input") or config.input or "INPUT")
+    command = ["tierflow", "run", source, "--output", str(material.output), "--config", str(material.output / "config.yaml")]
+    facts = [
+        ("input", printable(source)),
+        ("layout of names", printable(_layout(summary, config))),
+        ("one decision per", config.scan.unit),
+        ("interestingness function", config.score.function),
+        ("its parameters", _settings(config.score.parameters)),
+        ("policy", str(policy.get("kind") or config.policy.kind)),
+        ("its parameters", _settings(policy.get("parameters") or config.policy.parameters)),
+        ("cut-offs", "; ".join(f"{cut.tier} from {number(cut.minimum, 6)}" for cut in cuts)),
+        ("flags that force a tier", ", ".join(f"{flag}: {tier}" for flag, tier in config.policy.flag_tiers.items())),
+        ("configuration digest", config.digest()),
+        ("tierflow", __version__),
+        ("Python", platform.python_version()),
+        ("NumPy", np.__version__),
+    ]
+    return {
+        "facts": [(name, text) for name, text in facts if text],
+        "command": printable(shlex.join(command)),
+        "config": "\n".join(printable(line) for line in config_io.dump(config).splitlines()),
+    }
+
+
+def _layout(summary: Mapping[str, Any], config: Config) -> str:
+    layout = summary.get("layout") or config.scan.layout
+    if isinstance(layout, dict):
+        return ", ".join(f"{key} {value}" for key, value in layout.items() if not isinstance(value, dict | list))
+    return str(layout)
+
+
+def _settings(parameters: Mapping[str, Any]) -> str:
+    return printable(json.dumps(parameters, ensure_ascii=False)) if parameters else "defaults"
+
+
+def _palette(tiers: int) -> dict[str, list[str]]:
+    light, dark = tier_colours(tiers, dark=False), tier_colours(tiers, dark=True)
+    return {
+        "light": [*light, QUARANTINE_COLOUR["light"], "#7a8794"],
+        "dark": [*dark, QUARANTINE_COLOUR["dark"], "#8795a3"],
+    }

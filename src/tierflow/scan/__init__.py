@@ -1,0 +1,1 @@
+"""The parts of the scan: reading names, grouping objects into units, cutting shards. Pure but for `describe`."""

@@ -1,0 +1,217 @@
+"""scan: find the images of the input folder, read their names, cut shards. No pixel is read."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tierflow import config_io
+from tierflow.errors import ConfigError, InputMissingError
+from tierflow.io.atomic import write_text
+from tierflow.io.identity import display_path, object_id
+from tierflow.io.layouts.detect import header_layouts
+from tierflow.io.layouts.headers import read_header
+from tierflow.io.walk import Found, Walk, own_folders, walk
+from tierflow.scan import store
+from tierflow.scan.naming import Naming, read_names
+from tierflow.scan.rows import Row
+from tierflow.scan.shards import plan, shard_name
+from tierflow.scan.units import unit_id
+from tierflow.scan.words import skipped_in_words
+from tierflow.steps._ports import Out, Param
+from tierflow.tables import NAME_COLUMNS
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Mapping, Sequence
+
+    from tierflow.config import Config
+
+_LOG = logging.getLogger(__name__)
+_BYTES_PER_MB = 1_000_000
+_UNPARSED_EXAMPLES = 5
+
+
+@dataclass(frozen=True, slots=True)
+class _Input:
+    """Files of this scan: those found, and those of a former scan that are known to be elsewhere or out of sight."""
+
+    files: list[Found]
+    vanished: int
+    relocated: int
+    unseen: int
+
+
+def run(*, summary: Out, config: Param) -> None:
+    """Scan the input folder into shard tables and a summary.
+
+    Every shard table is complete before the summary appears. Objects of a former scan of the same output keep their
+    shard; rows of files that a former run moved stay.
+
+    Args:
+        summary: `scan/summary.json` in the output folder; the shard tables go to `shards/` beside it.
+        config: Configuration file.
+
+    Raises:
+        InputMissingError: if the input isn't there or holds no image.
+        ConfigError: if the input is a file or the output itself, or the configuration is wrong.
+    """
+    settings = config_io.load(config)
+    output = summary.parent.parent
+    root = _input_folder(settings, output)
+    former = store.load(summary.parent / "shards")
+    found = walk(root, settings.scan, skip_folders=own_folders(settings, output))
+    known = _with_former(found, former, _relocated(output, former, settings))
+    if not known.files:
+        raise InputMissingError(_no_images(root, settings, found))
+    paths = [display_path(file.path) for file in known.files]
+    naming = read_names(paths, settings.scan, _header_reader(root, known.files, former))
+    rows = _rows(settings, known.files, paths, naming)
+    shards = plan(
+        rows,
+        former.home,
+        first_new=former.first_new,
+        max_objects=settings.scan.shard_objects,
+        max_bytes=settings.scan.shard_mb * _BYTES_PER_MB,
+    )
+    store.save(summary.parent / "shards", shards, former, source=str(root), dataset=settings.dataset_name)
+    content = _summary(root, settings, rows, shards) | _report(found, known, naming, paths)
+    for warning in content["warnings"]:
+        _LOG.warning("%s", warning)
+    write_text(summary, json.dumps(content, indent=1, sort_keys=True, ensure_ascii=False) + "\n")
+
+
+def _input_folder(settings: Config, output: Path) -> Path:
+    if not settings.input:
+        raise ConfigError("`input` is missing: give the folder of images")
+    root = Path(settings.input).expanduser().absolute()
+    if not os.path.lexists(root):
+        raise InputMissingError(
+            f"input folder {root} not found: check the path, and that its disk or network share is mounted"
+        )
+    if root.is_file():
+        raise ConfigError(
+            f"input {root} is a file, expected a folder: give the folder that holds it, or use "
+            f"`tierflow measure {root}`"
+        )
+    if output.exists() and root.exists() and root.samefile(output):
+        raise ConfigError(f"input and output are the same folder {root}: give another folder to --output")
+    return root
+
+
+def _relocated(output: Path, former: store.Former, settings: Config) -> Collection[str]:
+    # Imported here: placing is another part of tierflow, and the first scan of an output needs none of it.
+    from tierflow.tiers.journal import relocated
+
+    moved = relocated(output).keys() if former.rows else ()
+    if moved and former.dataset != settings.dataset_name:
+        raise ConfigError(
+            f"dataset is {settings.dataset_name!r}, but {len(moved)} files of {former.dataset!r} were moved from the "
+            f"input by runs of this output: set `dataset: {former.dataset}`, or use a new output folder"
+        )
+    return moved
+
+
+def _with_former(found: Walk, former: store.Former, relocated: Collection[str]) -> _Input:
+    """Add files of the former scan that aren't in the input now but aren't lost either."""
+    missing = former.rows.keys() - {file.path for file in found.files}
+    moved, hidden = [], []
+    for path in missing:
+        row = former.rows[path]
+        file = Found(path, row.bytes, row.mtime_ns, row.is_link)
+        if row.object_id in relocated:
+            moved.append(file)
+        elif any(path.startswith(folder + b"/") for folder in found.unseen):
+            hidden.append(file)
+    return _Input(
+        files=sorted(found.files + moved + hidden),
+        vanished=len(missing) - len(moved) - len(hidden),
+        relocated=len(moved),
+        unseen=len(hidden),
+    )
+
+
+def _header_reader(root: Path, files: Sequence[Found], former: store.Former) -> Callable[[int], Mapping[str, str]]:
+    """Return a reader that opens a file only when the former scan didn't read the same header."""
+    from_headers = {layout.name for layout in header_layouts()}
+    base = os.fsencode(root)
+
+    def read(position: int) -> Mapping[str, str]:
+        file = files[position]
+        row = former.rows.get(file.path)
+        if row is not None and row.layout in from_headers and (row.bytes, row.mtime_ns) == (file.size, file.mtime_ns):
+            said = {name: str(value) for name in NAME_COLUMNS if (value := getattr(row, name)) is not None}
+            return {"kind": row.layout} | said
+        return read_header(base + b"/" + file.path)
+
+    return read
+
+
+def _rows(settings: Config, files: Sequence[Found], paths: Sequence[str], naming: Naming) -> list[Row]:
+    dataset, kind = settings.dataset_name, settings.scan.unit
+    rows = []
+    for file, path, names, layout in zip(files, paths, naming.names, naming.layouts, strict=True):
+        own_id = object_id(dataset, file.path)
+        unit = unit_id(kind, dataset=dataset, object_id=own_id, names=names)
+        shown = names[: len(NAME_COLUMNS)]
+        rows.append(Row._make((own_id, path, file.path, file.size, file.mtime_ns, file.is_link, unit, layout, *shown)))
+    return rows
+
+
+def _no_images(root: Path, settings: Config, found: Walk) -> str:
+    remedy = (
+        "check scan.include and scan.exclude"
+        if settings.scan.include or settings.scan.exclude
+        else "name other endings in scan.include, such as ['*.dat']"
+    )
+    skipped = skipped_in_words(found.skipped, found.extensions)
+    return "\n".join([f"no image files in {root}: {skipped}; check the path, or {remedy}", *found.warnings])
+
+
+def _summary(root: Path, settings: Config, rows: Sequence[Row], shards: Mapping[int, Sequence[Row]]) -> dict[str, Any]:
+    channels = Counter(row.channel for row in rows if row.channel is not None)
+    return {
+        "input": str(root),
+        "dataset": settings.dataset_name,
+        "objects": len(rows),
+        "bytes": sum(row.bytes for row in rows),
+        "units": len({row.unit_id for row in rows}),
+        "plates": len({row.plate for row in rows}),
+        "wells": len({(row.plate, row.well) for row in rows if row.well is not None}),
+        "channels": dict(channels),
+        "shards": [
+            {"name": shard_name(number), "objects": len(members), "bytes": sum(row.bytes for row in members)}
+            for number, members in sorted(shards.items())
+        ],
+    }
+
+
+def _report(found: Walk, known: _Input, naming: Naming, paths: Sequence[str]) -> dict[str, Any]:
+    warnings = list(found.warnings)
+    if naming.unparsed:
+        warnings.append(
+            f"{len(naming.unparsed)} of {len(paths)} names don't fit the naming layout of the others, such as "
+            f"{paths[naming.unparsed[0]]!r}: `tierflow layouts` shows what is read from each name"
+        )
+    if known.vanished:
+        warnings.append(
+            f"{known.vanished} files of the former scan are gone from the input and left this run: "
+            "if that is a surprise, check that the whole disk or network share is mounted, then run again"
+        )
+    return {
+        "skipped": dict(found.skipped),
+        "skipped_extensions": dict(found.extensions),
+        "examples": dict(found.examples),
+        "layouts": naming.summary(),
+        "unparsed": len(naming.unparsed),
+        "unparsed_examples": [paths[i] for i in naming.unparsed[:_UNPARSED_EXAMPLES]],
+        "headers_opened": naming.opened,
+        "vanished": known.vanished,
+        "relocated": known.relocated,
+        "unseen": known.unseen,
+        "warnings": warnings,
+    }

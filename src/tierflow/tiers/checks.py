@@ -1,0 +1,104 @@
+"""Judge a name that was made earlier: is it still ours, and are its bytes the ones on record?"""
+
+from __future__ import annotations
+
+import os
+import stat
+from typing import TYPE_CHECKING
+
+from tierflow.tiers.base import CopyError
+from tierflow.tiers.files import cannot, link_text_of, look, sha256_of
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tierflow.tiers.base import Placed, Stamp
+
+
+def check_link(placed: Placed, *, hash_files: bool) -> str | None:
+    """Say what is wrong with a hard or symbolic link; None when it leads to the source's file with the right bytes."""
+    there = look(placed.destination)
+    if there is None:
+        return _missing(placed.destination)
+    if _leads_nowhere_as_recorded(placed, there):
+        return None
+    if not same_target(placed.destination, placed.source):
+        return f"{placed.destination} is no longer the file at {placed.source}: one of them was replaced, compare them"
+    return _check_bytes(placed, hash_files=hash_files)
+
+
+def check_content(placed: Placed, *, hash_files: bool) -> str | None:
+    """Say what is wrong with a copied or moved file; None when its bytes are the ones on record."""
+    there = look(placed.destination)
+    if there is None:
+        return _missing(placed.destination)
+    if _leads_nowhere_as_recorded(placed, there):
+        return None
+    if not stat.S_ISREG(there.st_mode):
+        return f"{placed.destination} is no longer a regular file: find out who replaced it"
+    return _check_bytes(placed, hash_files=hash_files)
+
+
+def same_target(one: Path, other: Path) -> bool:
+    """Tell whether two names lead to one existing file, links followed."""
+    try:
+        return os.path.samestat(one.stat(), other.stat())
+    except OSError:
+        return False
+
+
+def has_content(path: Path, *, sha256: str | None, stamp: Stamp | None) -> bool:
+    """Tell whether a file's bytes are the recorded ones: its stamp agrees, or its size and hash do.
+
+    Args:
+        path: Regular file or a link to one.
+        sha256: Recorded hash; None: only the stamp can tell.
+        stamp: Recorded stamp; None: only the hash can tell.
+    """
+    try:
+        info = path.stat()
+        if stamp is not None and type(stamp).of(info).same_content_as(stamp):
+            return True
+        if sha256 is None or not stat.S_ISREG(info.st_mode):
+            return False
+        return sha256_of(path) == sha256
+    except OSError:
+        return False
+
+
+def is_link_with(path: Path, text: str | None) -> bool:
+    """Tell whether a symbolic link with exactly that text stands at `path`."""
+    info = look(path)
+    return text is not None and info is not None and stat.S_ISLNK(info.st_mode) and link_text_of(path) == text
+
+
+def _leads_nowhere_as_recorded(placed: Placed, there: os.stat_result) -> bool:
+    """Accept a link that was dangling at the source and was made again as it was."""
+    return (
+        placed.how == "symbolic_link"
+        and stat.S_ISLNK(there.st_mode)
+        and not placed.destination.exists()
+        and link_text_of(placed.destination) == placed.link_text
+    )
+
+
+def _check_bytes(placed: Placed, *, hash_files: bool) -> str | None:
+    path = placed.destination
+    try:
+        size = path.stat().st_size
+        if placed.how != "symbolic_link" and size != placed.stamp.size:
+            return f"{path} has {size:,} bytes, recorded are {placed.stamp.size:,}: find out who changed it"
+        if not hash_files or placed.sha256 is None:
+            return None
+        found = sha256_of(path)
+    except CopyError as error:
+        return str(error)
+    except OSError as error:
+        return cannot("read", path, error)
+    if found != placed.sha256:
+        return f"{path} has SHA-256 {found[:12]}..., recorded is {placed.sha256[:12]}...: find out who changed it"
+    return None
+
+
+def _missing(path: Path) -> str:
+    return f"{path} is missing: find out who removed it, or place again"

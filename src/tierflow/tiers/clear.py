@@ -1,0 +1,72 @@
+"""The second half of a placement: the old names go, once the new one stands durably and the journal says so."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+from tierflow.tiers.acts import closing, own_folders
+from tierflow.tiers.files import cannot, remove, remove_empty_folders
+from tierflow.tiers.removal import origin_problem, retire
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from tierflow.tiers.entries import Entry
+    from tierflow.tiers.journal import Journal
+
+
+def clear(journal: Journal, object_ids: Iterable[str]) -> dict[str, str]:
+    """Remove origins of drivers that consume, and destinations that were replaced.
+
+    Args:
+        journal: Open journal in which the objects' last lines are of state `done`, synced.
+        object_ids: The objects; those with nothing to remove are passed over.
+
+    Returns:
+        What is left to be told, in words, by object. Where an origin could not be removed the placement is given up:
+        the record then says that the object stands where it stood before.
+    """
+    problems: dict[str, str] = {}
+    lines: list[Entry] = []
+    folders: list[str] = []
+    for object_id in object_ids:
+        record = journal.record(object_id)
+        done, previous = record.pending, record.previous
+        if done is None:
+            continue
+        problem = _remove_origin(journal, done) if done.consumes and done.origin != done.destination else None
+        if problem is not None:
+            problems[object_id] = problem
+            lines.append(closing(done, state="failed", problem=problem))
+            folders += own_folders(journal, done)
+            continue
+        if previous is not None:
+            left = retire(journal, previous, new=done)
+            problems |= {object_id: left} if left else {}
+            folders += own_folders(journal, previous)
+        lines.append(closing(done, state="cleared"))
+    journal.write(lines, sync=False)
+    remove_empty_folders(journal.path_of(text) for text in folders)
+    return problems
+
+
+def drop(journal: Journal, intent: Entry, problem: str) -> Entry:
+    """Tidy up after an act that made nothing and return the line that closes it."""
+    remove_empty_folders(journal.path_of(text) for text in intent.folders)
+    return closing(intent, state="failed", problem=problem)
+
+
+def _remove_origin(journal: Journal, done: Entry) -> str | None:
+    problem = origin_problem(journal, done)
+    if problem is not None:
+        return problem
+    origin = journal.path_of(done.origin)
+    try:
+        remove(origin)
+    except OSError as error:
+        # The bytes were just proven to be at both places, so that taking back ours loses nothing.
+        with suppress(OSError):
+            remove(journal.path_of(done.destination))
+        return cannot("take away", origin, error)
+    return None

@@ -1,0 +1,178 @@
+"""Decide, without changing anything, what has to be done so that an object is where the policy wants it."""
+
+from __future__ import annotations
+
+import os
+import stat
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Literal
+
+from tierflow.errors import ObjectError
+from tierflow.tiers.acts import Outcome
+from tierflow.tiers.base import Stamp
+from tierflow.tiers.checks import has_content, same_target
+from tierflow.tiers.files import cannot, changed_text, look, sha256_of
+from tierflow.tiers.removal import is_ours
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tierflow.tiers.acts import Want
+    from tierflow.tiers.base import TierDriver
+    from tierflow.tiers.entries import Entry
+    from tierflow.tiers.journal import Journal
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """What to do with one object.
+
+    Attributes:
+        kind: `rest`: nothing, `outcome` says how it stands; `note`: only the record changes, to `entry`; `restore`:
+            bring it back to its source, then decide again; `place`: make a destination from `origin`.
+        outcome: Of `rest` and `note`.
+        origin: Of `place`: where the bytes are taken from.
+        entry: Of `note`: what the record says from now on.
+        problem: Of `place`: what is to be told although it went well.
+    """
+
+    kind: Literal["rest", "note", "restore", "place"]
+    outcome: Outcome | None = None
+    origin: Path | None = None
+    entry: Entry | None = None
+    problem: str | None = None
+
+
+def decide(journal: Journal, want: Want, driver: TierDriver) -> Decision:
+    """Decide what to do with one object, of which nothing is half done (see `settle`).
+
+    Args:
+        journal: Knows where the object stands.
+        want: What the policy wants.
+        driver: Driver of the tier.
+    """
+    placed = journal.record(want.object_id).placed
+    try:
+        if placed is None:
+            return _first(want, driver)
+        here, there = look(want.source), look(journal.path_of(placed.destination))
+        if there is None:
+            return _without_destination(journal, want, driver, placed, here)
+        if not driver.places or (placed.consumes and not driver.consumes):
+            return Decision("restore")
+        if placed.wanted == journal.text_of(want.wanted):
+            return _same_place(journal, want, driver, placed, here)
+        return _other_place(journal, want, placed, here)
+    except ObjectError as error:
+        return _failed(str(error), None if placed is None else journal.path_of(placed.destination))
+    except OSError as error:
+        return _failed(cannot("place", want.source, error), None)
+
+
+def _failed(problem: str, destination: Path | None = None) -> Decision:
+    return Decision("rest", Outcome("failed", destination, problem))
+
+
+def _first(want: Want, driver: TierDriver) -> Decision:
+    """Decide for an object that is at its source only."""
+    here = look(want.source)
+    if here is None:
+        return _failed(f"{want.source} isn't there any more: run again so that the input is scanned anew")
+    if not driver.places:
+        return Decision("rest", Outcome("kept"))
+    if driver.consumes and not os.access(want.source.parent, os.W_OK | os.X_OK):
+        return _failed(
+            f"can't take files out of {want.source.parent}: give write permission there, "
+            "or choose the driver `copy` or `link`"
+        )
+    return _unless_changed(want, here)
+
+
+def _unless_changed(want: Want, here: os.stat_result, problem: str | None = None) -> Decision:
+    """Place from the source, provided it is the file that was measured; only a doubt costs reading it."""
+    if stat.S_ISREG(here.st_mode) and (here.st_size, here.st_mtime_ns) != (want.size, want.mtime_ns):
+        if want.sha256 is None:
+            return _failed(changed_text(want.source, "size or time of last change"))
+        found = sha256_of(want.source)
+        if found != want.sha256:
+            return _failed(changed_text(want.source, f"SHA-256 {found[:12]}..., measured {want.sha256[:12]}..."))
+    return Decision("place", origin=want.source, problem=problem)
+
+
+def _without_destination(
+    journal: Journal, want: Want, driver: TierDriver, placed: Entry, here: os.stat_result | None
+) -> Decision:
+    """Decide for an object whose destination someone else removed: start anew from the source."""
+    if here is not None:
+        return _first(want, driver)
+    destination = journal.path_of(placed.destination)
+    return _failed(
+        f"neither {want.source} nor {destination}, where it was placed, is there: "
+        "find out who removed it and put it back to one of these places"
+    )
+
+
+def _same_place(
+    journal: Journal, want: Want, driver: TierDriver, placed: Entry, here: os.stat_result | None
+) -> Decision:
+    """Decide for an object that is where it should be, though perhaps under another driver, tier or hash."""
+    if placed.driver != want.driver and not (placed.consumes and driver.consumes):
+        if here is not None:
+            return Decision("restore")
+        if placed.how == "symbolic_link" or not driver.consumes:
+            return _failed(f"{want.source} isn't there any more: put it back, or run again to scan the input anew")
+    standing = _standing(journal, want, placed, here)
+    if standing.kind == "rest" and (placed.tier, placed.driver) != (want.tier, want.driver):
+        entry = replace(placed, state="cleared", tier=want.tier, driver=want.driver, consumes=driver.consumes)
+        return Decision("note", standing.outcome, entry=entry)
+    return standing
+
+
+def _standing(journal: Journal, want: Want, placed: Entry, here: os.stat_result | None) -> Decision:
+    """Look whether the destination is still what was placed."""
+    destination = journal.path_of(placed.destination)
+    rest = Decision("rest", Outcome("placed", destination))
+    if not placed.consumes and placed.how != "copy":
+        return _standing_link(want, placed, here, destination)
+    fresh_hash = None not in (want.sha256, placed.sha256) and want.sha256 != placed.sha256
+    if is_ours(journal, placed) and not fresh_hash:
+        return rest
+    if want.sha256 is not None and has_content(destination, sha256=want.sha256, stamp=None):
+        stamp = Stamp.of(os.lstat(destination))
+        entry = replace(placed, state="cleared", sha256=want.sha256, stamp=stamp, size=stamp.size)
+        return Decision("note", rest.outcome, entry=entry)
+    if fresh_hash and not placed.consumes and here is not None:
+        return _unless_changed(want, here, f"an older version of the file stays at {destination}")
+    problem = f"{destination} was changed since it was placed: it was left as it is"
+    return Decision("rest", Outcome("placed", destination, problem))
+
+
+def _standing_link(want: Want, placed: Entry, here: os.stat_result | None, destination: Path) -> Decision:
+    if here is None:
+        problem = f"{want.source} isn't there any more: {destination} is what is left of it"
+        return Decision("rest", Outcome("placed", destination, problem))
+    rest = Decision("rest", Outcome("placed", destination))
+    if same_target(destination, want.source) or (placed.how == "symbolic_link" and not want.source.exists()):
+        if want.sha256 is not None and want.sha256 != placed.sha256:
+            return Decision("note", rest.outcome, entry=replace(placed, state="cleared", sha256=want.sha256))
+        return rest
+    source_is_other_file = placed.origin_stamp is None or here.st_ino != placed.origin_stamp.ino
+    if source_is_other_file:
+        return _unless_changed(want, here, f"an older version of the file stays at {destination}")
+    problem = f"{destination} was replaced since it was placed: it was left as it is"
+    return Decision("rest", Outcome("placed", destination, problem))
+
+
+def _other_place(journal: Journal, want: Want, placed: Entry, here: os.stat_result | None) -> Decision:
+    """Decide for an object that goes from one tier to another."""
+    destination = journal.path_of(placed.destination)
+    if not placed.consumes and here is not None:
+        return _unless_changed(want, here)
+    if placed.how == "symbolic_link" and not placed.consumes:
+        return _failed(f"{want.source} isn't there any more: put it back, or run again to scan the input anew")
+    measured = want.sha256 if want.sha256 is not None else placed.sha256
+    if is_ours(journal, placed) or has_content(destination, sha256=measured, stamp=None):
+        return Decision("place", origin=destination)
+    return _failed(
+        f"{destination} was changed since it was placed: run again, so that it is measured anew", destination
+    )

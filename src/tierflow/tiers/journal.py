@@ -1,0 +1,308 @@
+"""The journal of a shard: an append-only file of checked lines that says where every file came from and went to.
+
+It lies at `journal/<shard>.jsonl` in the output. Intents are synced before the acts, results before a file is removed.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+import socket
+import uuid
+from contextlib import contextmanager, suppress
+from dataclasses import replace
+from datetime import UTC, datetime
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
+
+from tierflow.errors import TryAgainError, is_passing
+from tierflow.io.atomic import fsync_dir
+from tierflow.tiers.entries import Entry, Record, decode, encode, encode_entry, entry_of, fold, id_in, lines_of
+from tierflow.tiers.files import look, write_all
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable, Iterator
+    from pathlib import Path
+
+FOLDER = "journal"
+# Lines of this key say which cut of the data set into shards the journal serves.
+_CUT = "cut"
+
+
+class Journal:
+    """The open journal of one shard, held by this process alone.
+
+    Attributes:
+        output: Output folder, absolute.
+        shard: Name of the shard.
+        records: Where each object stands, by object_id.
+    """
+
+    def __init__(self, output: Path, shard: str, handle: int, records: dict[str, Record]) -> None:
+        self.output = output
+        self.shard = shard
+        self.records = records
+        self._handle = handle
+        self._run = uuid.uuid4().hex[:12]
+
+    def record(self, object_id: str) -> Record:
+        """Return where an object stands; one that was never placed has an empty record."""
+        return self.records.setdefault(object_id, Record(object_id))
+
+    def write(self, entries: Iterable[Entry], *, sync: bool) -> None:
+        """Append lines and take them into the records. Each gets its number, the run's id and the time.
+
+        Args:
+            entries: What to append.
+            sync: Return only when the lines (and all before them) are on the disk.
+
+        Raises:
+            TryAgainError: when the disk is full or away.
+        """
+        now = datetime.now(UTC).isoformat(timespec="seconds")
+        lines = []
+        for entry in entries:
+            record = self.record(entry.id)
+            stamped = replace(entry, n=record.n + 1, run=self._run, time=now)
+            record.take(stamped)
+            record.journal = self.shard
+            lines.append(encode_entry(stamped))
+        self.append(b"".join(lines), sync=sync)
+
+    def append(self, data: bytes, *, sync: bool) -> None:
+        """Append whole lines.
+
+        Raises:
+            TryAgainError: when the disk is full or away.
+        """
+        try:
+            write_all(self._handle, data)
+            if sync:
+                os.fsync(self._handle)
+        except OSError as error:
+            if not is_passing(error):
+                raise
+            path = journal_path(self.output, self.shard)
+            raise TryAgainError(f"can't write {path} ({error.strerror}): make room, then run again") from error
+
+    def text_of(self, path: Path) -> str:
+        """Return a path as the journal holds it: relative to the output folder when inside it."""
+        return str(path.relative_to(self.output)) if path.is_relative_to(self.output) else str(path)
+
+    def path_of(self, text: str) -> Path:
+        """Return the path that the journal holds as `text`."""
+        return self.output / text
+
+
+def journal_path(output: Path, shard: str) -> Path:
+    """Return where a shard's journal lies."""
+    return output / FOLDER / f"{shard}.jsonl"
+
+
+def shards(output: Path) -> list[str]:
+    """Return the names of the shards that have a journal."""
+    return sorted(path.stem for path in (output / FOLDER).glob("*.jsonl"))
+
+
+@contextmanager
+def open_journal(output: Path, shard: str, *, cut: str | None = None, ids: Collection[str] = ()) -> Iterator[Journal]:
+    """Lock, mend and read the journal of a shard, and what other journals say of its objects.
+
+    A torn last line, left by a killed process, is cut off: nothing was done on its word.
+
+    Args:
+        output: Output folder.
+        shard: Name of the shard.
+        cut: What tells one cut of the data set into shards from another; objects may have been in other shards before.
+        ids: Objects of the shard.
+
+    Raises:
+        TryAgainError: when another process holds the journal, naming it.
+    """
+    output = output.absolute()
+    path = journal_path(output, shard)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with _locked(path.with_suffix(".lock")):
+        handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o644)
+        try:
+            data = path.read_bytes()
+            if not data:
+                fsync_dir(path.parent)
+            trees, good = _parse(data)
+            if good < len(data):
+                os.ftruncate(handle, good)
+            entries = [(entry_of(tree), shard) for tree in trees if "id" in tree]
+            if cut is not None:
+                entries += _from_others(output, shard, cut=cut, ids=ids)
+            journal = Journal(output, shard, handle, fold(entries))
+            if cut is not None and [tree[_CUT] for tree in trees if _CUT in tree][-1:] != [cut]:
+                journal.append(encode({_CUT: cut}), sync=False)
+            yield journal
+        finally:
+            os.close(handle)
+
+
+def read_records(output: Path, *, ids: Collection[str] | None = None) -> dict[str, Record]:
+    """Return where objects stand, from all journals of an output; works while others write.
+
+    Args:
+        output: Output folder.
+        ids: Only these objects; None for all.
+    """
+    output = output.absolute()
+    wanted = None if ids is None else {object_id.encode() for object_id in ids}
+    pairs: list[tuple[Entry, str]] = []
+    for shard in shards(output):
+        pairs += [(entry, shard) for entry in _entries(_read(journal_path(output, shard)), wanted)]
+    return fold(pairs)
+
+
+def damaged_lines(output: Path) -> dict[str, int]:
+    """Return how many lines of each journal are damaged in its middle; shards without any are left out."""
+    counts = {}
+    for shard in shards(output):
+        trees, good = _parse(data := _read(journal_path(output, shard)))
+        bad = data.count(b"\n", 0, good) - len(trees)
+        if bad:
+            counts[shard] = bad
+    return counts
+
+
+def current_path(output: Path, shard: str, object_id: str) -> Path | None:
+    """Return where an object's bytes are now if a former run moved them away from their source, else None.
+
+    For many objects `current_paths` is faster.
+
+    Args:
+        output: Output folder.
+        shard: Shard of the object.
+        object_id: The object.
+    """
+    states = _states(output)
+    for state in states:
+        if state[0] == shard and object_id in (own := _cached_own(output, *state)):
+            return own[object_id]
+    return _cached_all(output, states).get(object_id) if states else None
+
+
+def current_paths(output: Path, object_ids: Collection[str]) -> dict[str, Path]:
+    """Return where the bytes of those objects are now that a former run moved away from their source.
+
+    Args:
+        output: Output folder.
+        object_ids: Objects to look up; those that stayed are not in the result.
+    """
+    records = read_records(output, ids=object_ids).values() if (output / FOLDER).is_dir() else ()
+    return {record.id: path for record in records if (path := _moved_to(output.absolute(), record))}
+
+
+def relocated(output: Path) -> dict[str, Path]:
+    """Return the current path of every object whose source was removed by `move` or `trash`.
+
+    A file that now lies at the source is another one: callers that find one there should prefer it.
+    """
+    return {
+        record.id: path for record in read_records(output).values() if (path := _moved_to(output.absolute(), record))
+    }
+
+
+def _moved_to(output: Path, record: Record) -> Path | None:
+    """Only an act that was begun and not closed needs a look at the disk."""
+    if record.pending is None:
+        return output / record.placed.destination if record.placed and record.placed.consumes else None
+    if look(output / record.pending.source) is not None:
+        return None
+    for entry in (record.placed, record.pending):
+        if entry is not None and look(output / entry.destination) is not None:
+            return output / entry.destination
+    return None
+
+
+def _states(output: Path) -> tuple[tuple[str, int, int], ...]:
+    states = []
+    for shard in shards(output):
+        with suppress(FileNotFoundError):
+            info = journal_path(output, shard).stat()
+            states.append((shard, info.st_mtime_ns, info.st_size))
+    return tuple(states)
+
+
+@lru_cache(maxsize=4)
+def _cached_own(output: Path, shard: str, _mtime_ns: int, _size: int) -> dict[str, Path | None]:
+    """Look into one journal only; it can't answer when the data set was cut anew since it was begun."""
+    data = _read(journal_path(output, shard))
+    if data.count(b'{"cut":') > 1:
+        return {}
+    records = fold((entry, shard) for entry in _entries(data, None))
+    return {record.id: _moved_to(output.absolute(), record) for record in records.values()}
+
+
+@lru_cache(maxsize=1)
+def _cached_all(output: Path, _states: tuple[tuple[str, int, int], ...]) -> dict[str, Path]:
+    return relocated(output)
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except FileNotFoundError:
+        return b""
+
+
+def _parse(data: bytes) -> tuple[list[dict[str, Any]], int]:
+    """Return what the sound lines say, and the offset behind the last of them."""
+    trees, good = [], 0
+    for line, end in lines_of(data):
+        tree = decode(line)
+        if tree is not None:
+            trees.append(tree)
+            good = end
+    return trees, good
+
+
+def _entries(data: bytes, ids: Collection[bytes] | None) -> Iterator[Entry]:
+    for line, _ in lines_of(data):
+        if ids is None or id_in(line) in ids:
+            tree = decode(line)
+            if tree is not None and "id" in tree:
+                yield entry_of(tree)
+
+
+def _from_others(output: Path, shard: str, *, cut: str, ids: Collection[str]) -> list[tuple[Entry, str]]:
+    """Find lines on the shard's objects in journals that served another cut; those of this cut can't hold any."""
+    wanted = {object_id.encode() for object_id in ids}
+    found = []
+    only = encode({_CUT: cut})
+    for other in shards(output):
+        if other == shard:
+            continue
+        data = _read(journal_path(output, other))
+        if not (data.startswith(only) and data.count(b'{"cut":') == 1):
+            found += [(entry, other) for entry in _entries(data, wanted)]
+    return found
+
+
+@contextmanager
+def _locked(path: Path) -> Iterator[None]:
+    handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+    try:
+        _lock(handle, path)
+        yield
+    finally:
+        os.close(handle)
+
+
+def _lock(handle: int, path: Path) -> None:
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        # Some cluster file systems have no locks. All acts are safe beside a twin, the lock only spares the work.
+        if error.errno in {errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOLCK}:
+            return
+        holder = os.pread(handle, 200, 0).decode(errors="replace").strip() or "unknown"
+        raise TryAgainError(
+            f"shard {path.stem} is in use by another process ({holder}): wait for it to end, then run again"
+        ) from error
+    os.ftruncate(handle, 0)
+    os.pwrite(handle, f"process {os.getpid()} on {socket.gethostname()}".encode(), 0)

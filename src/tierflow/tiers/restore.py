@@ -1,0 +1,205 @@
+"""Bring placed objects back to their source, in groups that share the syncs of the journal."""
+
+from __future__ import annotations
+
+import os
+import stat
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from tierflow.errors import ObjectError
+from tierflow.tiers.acts import batches, closing, is_whole, make_folders, own_folders, sync_folders, try_again
+from tierflow.tiers.base import Order
+from tierflow.tiers.files import (
+    NO_HARD_LINK,
+    cannot,
+    copy_verified,
+    look,
+    make_link,
+    remove,
+    remove_empty_folders,
+    remove_parts,
+)
+from tierflow.tiers.removal import is_ours, redundant
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from tierflow.errors import TryAgainError
+    from tierflow.tiers.entries import Entry
+    from tierflow.tiers.journal import Journal
+
+
+@dataclass(frozen=True, slots=True)
+class Restored:
+    """How bringing back one object ended.
+
+    Attributes:
+        object_id: The object.
+        problem: Why it could not be brought back whole, in words; None when it is back.
+    """
+
+    object_id: str
+    problem: str | None = None
+
+
+def restore(
+    journal: Journal,
+    object_ids: Sequence[str],
+    *,
+    durable: bool = True,
+    on_batch: Callable[[int], None] | None = None,
+) -> list[Restored]:
+    """Bring objects back to their source and remove their destinations. Never overwrites anything.
+
+    Args:
+        journal: Open journal that knows the objects; nothing of theirs may be half placed (see `settle`).
+        object_ids: Placed objects.
+        durable: Sync files and folders before a destination is removed.
+        on_batch: Called with the number of objects just finished.
+
+    Raises:
+        TryAgainError: when the source's file system is full or away; what was done is kept.
+    """
+    results: list[Restored] = []
+    for group in batches(object_ids):
+        results += _restore_group(journal, group, durable=durable)
+        if on_batch is not None:
+            on_batch(len(group))
+    journal.append(b"", sync=True)
+    return results
+
+
+def why_not(journal: Journal, placed: Entry) -> str | None:
+    """Say why an object can't be brought back whole; None when it can. Changes nothing."""
+    source, destination = journal.path_of(placed.source), journal.path_of(placed.destination)
+    here, there = look(source), look(destination)
+    if there is None:
+        return None if here is not None else f"neither {source} nor {destination} is there: look for a backup"
+    if here is None:
+        if is_ours(journal, placed):
+            return None
+        return f"{destination} was changed since it was placed: it was left there, move it back by hand if it is right"
+    if redundant(journal, placed):
+        return None
+    return f"another file is at {source} now: it and {destination} were left as they are, decide by hand which is right"
+
+
+def _restore_group(journal: Journal, object_ids: Sequence[str], *, durable: bool) -> list[Restored]:
+    placed = {object_id: entry for object_id in object_ids if (entry := journal.record(object_id).placed)}
+    problems = {object_id: why_not(journal, entry) for object_id, entry in placed.items()}
+    missing = [
+        entry
+        for object_id, entry in placed.items()
+        if problems[object_id] is None and look(journal.path_of(entry.source)) is None
+    ]
+    journal.write([_intent(entry) for entry in missing], sync=bool(missing))
+    failure = _publish_all(journal, missing, problems, durable=durable)
+    sync_folders((journal.path_of(entry.source).parent for entry in missing), durable=durable)
+    journal.write(
+        [replace(_intent(entry), state="done") for entry in missing if problems[entry.id] is None], sync=bool(missing)
+    )
+    _remove_all(journal, list(placed.values()), problems)
+    if failure is not None:
+        raise failure
+    return [Restored(object_id, problems.get(object_id)) for object_id in object_ids]
+
+
+def _intent(placed: Entry) -> Entry:
+    return replace(placed, n=0, act="restore", state="intent", origin=placed.destination, destination=placed.source)
+
+
+def _publish_all(
+    journal: Journal, missing: Sequence[Entry], problems: dict[str, str | None], *, durable: bool
+) -> TryAgainError | None:
+    """Give the objects their sources back, until the file system as a whole refuses."""
+    for position, entry in enumerate(missing):
+        source = journal.path_of(entry.source)
+        try:
+            make_folders(source.parent)
+            remove_parts(source.parent, entry.id)
+            _publish(journal, entry, durable=durable)
+        except FileExistsError:
+            problems[entry.id] = f"a file appeared at {source}: it was left there, run again to see what it is"
+        except ObjectError as error:
+            problems[entry.id] = str(error)
+        except OSError as error:
+            problems[entry.id] = cannot("bring back", source, error)
+            if is_whole(error):
+                for rest in missing[position:]:
+                    problems[rest.id] = cannot("bring back", journal.path_of(rest.source), error)
+                return try_again(source, error)
+    return None
+
+
+def _publish(journal: Journal, placed: Entry, *, durable: bool) -> None:
+    source, destination = journal.path_of(placed.source), journal.path_of(placed.destination)
+    if placed.link_text is not None:
+        make_link(placed.link_text, source, placed.mtime_ns or 0)
+        return
+    if stat.S_ISLNK(os.lstat(destination).st_mode):
+        return  # Our own link to a source that someone else removed: it has no bytes to give back.
+    try:
+        os.link(destination, source, follow_symlinks=False)
+        return
+    except FileExistsError:
+        raise
+    except OSError as error:
+        if error.errno not in NO_HARD_LINK:
+            raise
+    copy_verified(Order(placed.id, destination, source, placed.sha256, durable))
+    _recall_attributes(placed, journal)
+
+
+def _recall_attributes(placed: Entry, journal: Journal) -> None:
+    """Set what the tier's file system may not have been able to keep: exact times and permission bits."""
+    source = journal.path_of(placed.source)
+    with suppress(PermissionError):
+        if placed.mode is not None:
+            source.chmod(placed.mode)
+        if placed.mtime_ns is not None:
+            os.utime(source, ns=(source.stat().st_atime_ns, placed.mtime_ns))
+
+
+def _remove_all(journal: Journal, placed: Sequence[Entry], problems: dict[str, str | None]) -> None:
+    """Remove the destinations whose bytes are proven to be at the source again."""
+    closed, folders = [], []
+    for entry in placed:
+        if problems[entry.id] is None:
+            problems[entry.id] = _remove_one(journal, entry)
+        problem = problems[entry.id]
+        if problem is None:
+            closed.append(closing(_intent(entry), state="undone"))
+            folders += own_folders(journal, entry)
+        elif journal.record(entry.id).pending is not None:
+            closed.append(closing(_intent(entry), state="failed", problem=problem))
+    journal.write(closed, sync=False)
+    remove_empty_folders(journal.path_of(text) for text in folders)
+
+
+def _remove_one(journal: Journal, entry: Entry) -> str | None:
+    source, destination = journal.path_of(entry.source), journal.path_of(entry.destination)
+    there = look(destination)
+    if there is None:
+        return None
+    if look(source) is None and stat.S_ISLNK(there.st_mode) and is_ours(journal, entry):
+        remove(destination)
+        return None
+    if not redundant(journal, entry):
+        return _not_redundant(journal, entry)
+    try:
+        remove(destination)
+    except OSError as error:
+        return cannot("remove", destination, error)
+    return None
+
+
+def _not_redundant(journal: Journal, entry: Entry) -> str:
+    source, destination = journal.path_of(entry.source), journal.path_of(entry.destination)
+    if entry.link_text is not None:
+        return (
+            f"the link {source} is back, but what it leads to ({entry.link_text}) is gone or was changed: "
+            f"the content that was placed stays at {destination}"
+        )
+    return f"{source} changed while it was brought back: it and {destination} were left as they are, compare them"

@@ -1,0 +1,83 @@
+"""Finish or take back what a killed process had begun."""
+
+from __future__ import annotations
+
+import os
+import stat
+from typing import TYPE_CHECKING
+
+from tierflow.errors import ObjectError
+from tierflow.tiers.acts import done_of, sync_folders
+from tierflow.tiers.base import Made, Stamp
+from tierflow.tiers.clear import clear, drop
+from tierflow.tiers.files import link_text_of, look, remove_parts, sha256_of, target_of
+from tierflow.tiers.restore import restore
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from tierflow.tiers.entries import Entry
+    from tierflow.tiers.journal import Journal
+
+
+def settle(journal: Journal, object_ids: Sequence[str], *, durable: bool) -> None:
+    """Bring every object to a state in which nothing is half done.
+
+    An intended name that stands is finished like any other; one that does not is forgotten, with its unfinished copy.
+
+    Args:
+        journal: Open journal.
+        object_ids: Objects to look at.
+        durable: Sync folders before an origin is removed.
+    """
+    pending = [entry for object_id in object_ids if (entry := journal.record(object_id).pending)]
+    intents = [entry for entry in pending if entry.act == "place" and entry.state == "intent"]
+    lines: list[Entry] = []
+    for intent in intents:
+        remove_parts(journal.path_of(intent.destination).parent, intent.id)
+        made = _made(journal, intent)
+        if made is None:
+            lines.append(drop(journal, intent, "interrupted before it was made"))
+        else:
+            lines.append(done_of(intent, made, old=journal.record(intent.id).placed))
+    sync_folders((journal.path_of(line.destination).parent for line in lines if line.destination), durable=durable)
+    if lines:
+        journal.write(lines, sync=True)
+    clear(journal, [entry.id for entry in pending if entry.act == "place"])
+    back = [entry for entry in pending if entry.act == "restore"]
+    for entry in back:
+        remove_parts(journal.path_of(entry.destination).parent, entry.id)
+    if back:
+        restore(journal, [entry.id for entry in back], durable=durable)
+
+
+def _made(journal: Journal, intent: Entry) -> Made | None:
+    """Tell what of an intent was made: a name that is the origin's file, or has its bytes, or its text."""
+    origin, destination = journal.path_of(intent.origin), journal.path_of(intent.destination)
+    there = look(destination)
+    if there is None:
+        return None
+    here = look(origin)
+    text = link_text_of(origin) if here is not None and stat.S_ISLNK(here.st_mode) else None
+    own = Stamp.of(here) if here is not None else (intent.origin_stamp or Stamp.of(there))
+    stamp, mode = Stamp.of(there), stat.S_IMODE(there.st_mode)
+    if stat.S_ISLNK(there.st_mode):
+        texts = {text, str(target_of(origin) or origin)}
+        ours = link_text_of(destination) in texts
+        return Made("symbolic_link", intent.sha256, own, stamp, mode, text) if ours else None
+    if _same_inode(origin, here, intent, there):
+        return Made("hard_link", intent.sha256, own, stamp, mode, text)
+    try:
+        sha256 = sha256_of(destination)
+        expected = intent.sha256 or sha256_of(origin)
+    except (OSError, ObjectError):
+        return None
+    return Made("copy", sha256, own, stamp, mode, text) if sha256 == expected else None
+
+
+def _same_inode(origin: Path, here: os.stat_result | None, intent: Entry, there: os.stat_result) -> bool:
+    if here is None:
+        return intent.origin_stamp is not None and intent.origin_stamp[:4] == Stamp.of(there)[:4]
+    real = target_of(origin)
+    return real is not None and os.path.samestat(os.lstat(real), there)

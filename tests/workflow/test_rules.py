@@ -1,0 +1,80 @@
+"""The rules and the step table say the same; a difference is printed with the place to mend it."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tierflow.render.snakemake import resolve, snakefile
+from tierflow.steps import STEPS
+
+ROOT = Path(__file__).resolve().parents[2]
+RULES = ROOT / "workflows" / "rules"
+
+
+def rule_text(step: str) -> str:
+    return (RULES / f"{step}.smk").read_text()
+
+
+def named(step: str, section: str) -> set[str]:
+    """Names in one section (input, output, params) of a step's rule."""
+    first_rule = rule_text(step).split("\n\n\n")[0]
+    body = re.search(rf"^    {section}:\n((?:        .*\n)+)", first_rule, re.MULTILINE)
+    return set(re.findall(r"^        (\w+)=", body.group(1), re.MULTILINE)) if body else set()
+
+
+@pytest.mark.parametrize("step", STEPS)
+def test_a_rule_gives_its_step_every_port(step):
+    for kind in ("input", "output", "params"):
+        missing = set(STEPS[step].ports(kind)) - named(step, kind)
+        assert not missing, f"add {sorted(missing)} to `{kind}:` in workflows/rules/{step}.smk"
+
+
+@pytest.mark.parametrize("step", STEPS)
+def test_a_rule_says_nothing_that_the_table_should_say(step):
+    text = rule_text(step)
+    assert f'STEPS["{step}"].shell()' in text
+    assert f'threads: STEPS["{step}"].threads' in text
+    assert f'mem_mb=STEPS["{step}"].mem_mb' in text
+    assert f'settings=run.settings("{step}")' in text
+    assert not re.search(r"^\s*def ", text, re.MULTILINE), "functions belong into the package, where they are tested"
+
+
+def test_every_rule_file_is_a_step_and_included():
+    assert {path.stem for path in RULES.glob("*.smk")} == set(STEPS)
+    included = set(re.findall(r'include: "workflows/rules/(\w+)\.smk"', (ROOT / "Snakefile").read_text()))
+    assert included == set(STEPS)
+
+
+def test_small_files_stay_small():
+    assert len((ROOT / "Snakefile").read_text().splitlines()) <= 40
+    for script in (ROOT / "scripts").iterdir():
+        assert len(script.read_text().splitlines()) <= 40, f"{script.name}: move its logic into the package"
+    for module in (ROOT / "src").rglob("*.py"):
+        assert len(module.read_text().splitlines()) <= 400, f"{module}: look for the seam"
+
+
+def test_settings_change_exactly_the_steps_that_depend_on_them(tmp_path):
+    plain = resolve({"input": str(tmp_path)})
+    other = resolve({"input": str(tmp_path), "score": {"function": "haste"}, "report": {"title": "x"}})
+    changed = {step for step in STEPS if plain.settings(step) != other.settings(step)}
+    assert changed == {"score", "report"}
+
+
+def test_snakemake_plans_the_run_without_tierflow_run(tmp_path):
+    """`snakemake` typed by hand beside the Snakefile; a dry run writes nothing."""
+    (tmp_path / "plate").mkdir()
+    (tmp_path / "plate" / "a.tif").write_bytes(b"x")
+    argv = [sys.executable, "-m", "snakemake", "--snakefile", str(snakefile()), "--cores", "1", "--dry-run", "--config"]
+    done = subprocess.run(
+        [*argv, f"input={tmp_path / 'plate'}", f"output={tmp_path / 'out'}"],
+        capture_output=True, text=True, cwd=ROOT, env={**os.environ, "XDG_CACHE_HOME": str(tmp_path / "cache")},
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert "checkpoint scan" in done.stderr + done.stdout
+    assert not list((tmp_path / "out").rglob("*.parquet")) if (tmp_path / "out").exists() else True
