@@ -10,7 +10,7 @@ import traceback
 from typing import TYPE_CHECKING, NamedTuple
 
 from tierflow import __version__
-from tierflow.errors import EXIT_CONFIG, EXIT_INTERNAL, EXIT_TRY_AGAIN, TierflowError, exit_code_of
+from tierflow.errors import EXIT_INTERNAL, EXIT_TRY_AGAIN, ConfigError, TierflowError, exit_code_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -22,6 +22,7 @@ _ABOUT = """Look at every scientific image of a folder: measure, score, route to
 Start with `tierflow run FOLDER`. Exit codes: 0 done, 66 input missing, 70 internal error, 75 try again later,
 76 too many objects failed, 78 configuration or command line wrong.
 """
+
 
 class _Command(NamedTuple):
     name: str
@@ -122,7 +123,7 @@ _COMMANDS = (
         ("tierflow layouts my_plate",),
     ),
     _Command("config", "config:app", "Set up", "Show, check or describe the configuration."),
-    _Command("step", "step:app", "For engines", "Run one step of the pipeline."),
+    _Command("step", "step:step", "For engines", "Run one step of the pipeline."),
 )
 
 
@@ -160,13 +161,8 @@ def run_cli(argv: Sequence[str]) -> int:
     Returns:
         The exit code; see `tierflow.errors`.
     """
-    from cyclopts.exceptions import CycloptsError
-
     try:
-        result = build_app()(list(argv))
-    except CycloptsError as error:
-        _complain(f"{error}\nSee `tierflow {' '.join(argv[:1])} --help`.".replace("  ", " "))
-        return EXIT_CONFIG
+        return _dispatch(argv)
     except KeyboardInterrupt:
         _complain("stopped; nothing is lost: the same command goes on where this one stopped")
         return 130
@@ -184,6 +180,25 @@ def run_cli(argv: Sequence[str]) -> int:
             return code
         traceback.print_exc()
         return EXIT_INTERNAL
+    except Exception as error:
+        traceback.print_exc()
+        _complain(
+            f"internal error ({type(error).__name__}): this is a fault of tierflow; please report the lines above"
+        )
+        return EXIT_INTERNAL
+
+
+def _dispatch(argv: Sequence[str]) -> int:
+    if argv[:1] == ["step"]:
+        from tierflow.commands.step import main as step_main
+
+        return step_main(argv[1:])
+    from cyclopts.exceptions import CycloptsError
+
+    try:
+        result = build_app()(list(argv))
+    except CycloptsError as error:
+        raise ConfigError(f"{error}\nSee `tierflow {' '.join(argv[:1])} --help`.".replace("  ", " ")) from error
     return result if isinstance(result, int) else 0
 
 

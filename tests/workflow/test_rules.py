@@ -6,12 +6,14 @@ import os
 import re
 import subprocess
 import sys
+from inspect import signature
 from pathlib import Path
+from typing import get_args, get_type_hints
 
 import pytest
 
 from tierflow.render.snakemake import resolve, snakefile
-from tierflow.steps import STEPS
+from tierflow.steps import STEPS, declared_ports
 
 ROOT = Path(__file__).resolve().parents[2]
 RULES = ROOT / "workflows" / "rules"
@@ -78,3 +80,11 @@ def test_snakemake_plans_the_run_without_tierflow_run(tmp_path):
     assert done.returncode == 0, done.stderr
     assert "checkpoint scan" in done.stderr + done.stdout
     assert not list((tmp_path / "out").rglob("*.parquet")) if (tmp_path / "out").exists() else True
+
+
+@pytest.mark.parametrize("step", STEPS)
+def test_ports_read_from_the_source_are_those_of_the_function(step):
+    hints = get_type_hints(STEPS[step].function, include_extras=True)
+    kinds = {name: get_args(hints[name])[1] for name in signature(STEPS[step].function).parameters}
+    assert declared_ports(step) == kinds
+    assert all(p.kind is p.KEYWORD_ONLY for p in signature(STEPS[step].function).parameters.values())

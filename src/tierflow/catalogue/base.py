@@ -1,4 +1,4 @@
-"""What a catalogue is: the surface that every backend offers. Its meaning is fixed by `query.py` and the contract suite."""
+"""What a catalogue is: the surface that every backend offers, with the meaning that `query.py` fixes."""
 
 from __future__ import annotations
 

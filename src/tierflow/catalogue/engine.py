@@ -1,10 +1,12 @@
-"""The embedded engine: DuckDB over the Parquet files of one catalogue folder, and the only place that knows its errors."""
+"""The embedded engine: DuckDB over the Parquet files of one catalogue folder. Its errors are mapped here."""
 
 from __future__ import annotations
 
 import base64
+import glob
 import tempfile
 import threading
+import uuid
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
     from tierflow.catalogue.sql import Sql
 
 BATCH_ROWS = 10_000
+_OUR_MISTAKES = (duckdb.BinderException, duckdb.CatalogException, duckdb.ParserException, duckdb.InternalException)
 _STAMPS = """
 SELECT file_name, decode(key), decode(value) FROM parquet_kv_metadata(?)
 WHERE decode(key) IN ('ARROW:schema', 'tierflow.catalogue_version', 'tierflow.input')
@@ -61,16 +64,15 @@ class Engine:
         self._output = output
         self._lock = threading.Lock()
         self._snapshot: tuple[tuple[Any, ...], Snapshot] | None = None
-        settings = {
+        self._settings: dict[str, str | bool | int | float | list[str]] = {
             "threads": threads,
             "memory_limit": f"{memory_mb}MB",
             # The default is a folder in the current directory, which may be the user's data.
-            "temp_directory": str(Path(tempfile.gettempdir()) / "tierflow-duckdb"),
+            "temp_directory": str(Path(tempfile.gettempdir()) / f"tierflow-{uuid.uuid4().hex}"),
             "autoinstall_known_extensions": False,
             "python_enable_replacements": False,
         }
-        self._connection = duckdb.connect(config=settings)
-        self._connection.execute("SET parquet_metadata_cache = true")
+        self._connection = self._connect()
 
     def snapshot(self) -> Snapshot:
         """Return the catalogue's files as they are now.
@@ -80,9 +82,11 @@ class Engine:
             TableError: if one is damaged or of another version.
         """
         files = self._files()
-        key = tuple((path, stat.st_mtime_ns, stat.st_size) for path, stat in files)
+        key = tuple((path, stat.st_ino, stat.st_mtime_ns, stat.st_size) for path, stat in files)
         with self._lock:
             if self._snapshot is None or self._snapshot[0] != key:
+                # DuckDB's cache of footers knows a file by size and second only: begin with an empty one.
+                self._connection = self._connect()
                 self._snapshot = (key, self._look([path for path, _ in files], newest=max(files, key=_age)[0]))
             return self._snapshot[1]
 
@@ -102,6 +106,11 @@ class Engine:
             read = getattr(relation, "to_arrow_reader", None) or relation.fetch_arrow_reader
             yield from read(BATCH_ROWS)
 
+    def _connect(self) -> duckdb.DuckDBPyConnection:
+        connection = duckdb.connect(config=self._settings)
+        connection.execute("SET parquet_metadata_cache = true")
+        return connection
+
     def _files(self) -> list[tuple[str, Any]]:
         folder = self._output / "catalogue"
         found = sorted(path for path in folder.glob("*.parquet") if not path.name.startswith("."))
@@ -120,12 +129,12 @@ class Engine:
 
     def _look(self, files: list[str], *, newest: str) -> Snapshot:
         with self._mapped(), self._connection.cursor() as cursor:
-            stamps = cursor.sql(_STAMPS, params=[files]).fetchall()
+            stamps = cursor.sql(_STAMPS, params=[_escaped(files)]).fetchall()
         versions = {name: value for name, key, value in stamps if key == "tierflow.catalogue_version"}
         for name in files:
             _check_version(name, versions.get(name, "none"))
         schemas = list(dict.fromkeys(value for _, key, value in sorted(stamps) if key == "ARROW:schema"))
-        decoded = [pa.ipc.read_schema(pa.BufferReader(base64.b64decode(text))).remove_metadata() for text in schemas]
+        decoded = [pa.ipc.read_schema(pa.py_buffer(base64.b64decode(text))).remove_metadata() for text in schemas]
         schema = _union(decoded)
         sources = [value for name, key, value in stamps if key == "tierflow.input" and name == newest]
         return Snapshot(
@@ -145,8 +154,12 @@ class Engine:
             raise TryAgainError(f"{folder} changed while it was read, or can't be read ({error}): try again") from error
         except duckdb.OutOfMemoryException as error:
             raise TryAgainError(f"not enough memory for this query ({error}): ask for fewer columns or rows") from error
+        except _OUR_MISTAKES:
+            raise
         except duckdb.Error as error:
-            raise TableError(f"{folder} can't be read ({error}): delete it and run `tierflow run` again") from error
+            raise TableError(
+                f"a table of {folder} is damaged ({error}): delete that file and run `tierflow run` again"
+            ) from error
 
 
 def _age(file: tuple[str, Any]) -> tuple[int, str]:
@@ -155,16 +168,23 @@ def _age(file: tuple[str, Any]) -> tuple[int, str]:
 
 def _relation(cursor: duckdb.DuckDBPyConnection, sql: Sql, snapshot: Snapshot) -> Any:
     union = "false" if snapshot.uniform else "true"
-    source = f"SELECT * FROM read_parquet(?, union_by_name = {union}, filename = true)"
+    options = f"union_by_name = {union}, filename = true, hive_partitioning = false"
+    source = f"SELECT * FROM read_parquet(?, {options})"
     return cursor.sql(
-        f"WITH objects AS NOT MATERIALIZED ({source}) {sql.text}", params=[list(snapshot.files), *sql.values]
+        f"WITH objects AS NOT MATERIALIZED ({source}) {sql.text}", params=[_escaped(snapshot.files), *sql.values]
     )
+
+
+def _escaped(files: Iterable[str]) -> list[str]:
+    # DuckDB takes every name for a pattern.
+    return [glob.escape(name) for name in files]
 
 
 def _check_version(name: str, version: str) -> None:
     if version != CATALOGUE_VERSION:
         raise TableError(
-            f"{name} has catalogue version {version}, expected {CATALOGUE_VERSION}: delete it and run `tierflow run` again"
+            f"{name} has catalogue version {version}, expected {CATALOGUE_VERSION}: "
+            "delete it and run `tierflow run` again"
         )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO, Literal, get_args
+from typing import TYPE_CHECKING, Any, BinaryIO, Literal, get_args
 
 import duckdb
 import pyarrow as pa
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 Format = Literal["parquet", "csv", "json", "paths", "paths0"]
 FORMATS: tuple[Format, ...] = get_args(Format)
+COPY_BYTES = 1 << 20
 
 
 def export(catalogue: Catalogue, query: Query, fmt: Format, target: Path | BinaryIO) -> int:
@@ -50,69 +51,76 @@ def export(catalogue: Catalogue, query: Query, fmt: Format, target: Path | Binar
     if fmt not in FORMATS:
         raise QueryError(f"unknown format {fmt!r}: expected one of {', '.join(FORMATS)}")
     if isinstance(target, Path):
-        with replacing(target) as temporary, temporary.open("wb") as stream:
-            return _write(catalogue, query, fmt, stream)
-    return _write(catalogue, query, fmt, target)
+        with replacing(target) as temporary:
+            return _write(catalogue, query, fmt, temporary)
+    with tempfile.TemporaryDirectory(prefix="tierflow-") as folder:
+        # The engine writes files, not streams.
+        file = Path(folder) / "export"
+        count = _write(catalogue, query, fmt, file)
+        with file.open("rb") as written:
+            shutil.copyfileobj(written, target, COPY_BYTES)
+        return count
 
 
-def _write(catalogue: Catalogue, query: Query, fmt: Format, stream: BinaryIO) -> int:
-    if fmt in ("paths", "paths0"):
-        return _write_paths(catalogue.paths(query), b"\0" if fmt == "paths0" else b"\n", stream)
+def _write(catalogue: Catalogue, query: Query, fmt: Format, file: Path) -> int:
+    if fmt == "paths" or fmt == "paths0":
+        return _write_paths(catalogue.paths(query), b"\0" if fmt == "paths0" else b"\n", file)
     batches = catalogue.batches(query)
     if fmt == "parquet":
-        return _write_parquet(batches, stream)
-    return write_text(batches, fmt, stream, opaque=bool(query.columns))
+        return _write_parquet(batches, file)
+    return write_text(batches, fmt, file, opaque=bool(query.columns))
 
 
-def _write_paths(paths: Iterator[bytes], end: bytes, stream: BinaryIO) -> int:
+def _write_paths(paths: Iterator[bytes], end: bytes, file: Path) -> int:
     count = 0
-    for path in paths:
-        stream.write(path + end)
-        count += 1
+    with file.open("wb") as stream:
+        for path in paths:
+            stream.write(path + end)
+            count += 1
     return count
 
 
-def _write_parquet(batches: pa.RecordBatchReader, stream: BinaryIO) -> int:
+def _write_parquet(batches: pa.RecordBatchReader, file: Path) -> int:
     count = 0
-    with pq.ParquetWriter(stream, batches.schema, compression="zstd") as writer:
+    with pq.ParquetWriter(file, batches.schema, compression="zstd") as writer:
         for batch in batches:
             writer.write_batch(batch)
             count += batch.num_rows
     return count
 
 
-def write_text(batches: pa.RecordBatchReader, fmt: Literal["csv", "json"], stream: BinaryIO, *, opaque: bool) -> int:
-    """Write record batches as CSV or JSON lines.
+def write_text(batches: pa.RecordBatchReader, fmt: Literal["csv", "json"], file: Path, *, opaque: bool = False) -> int:
+    """Write record batches as CSV or JSON lines, in their order.
 
     Args:
         batches: Rows in order.
         fmt: `csv` or `json`.
-        stream: Where to write.
-        opaque: Whether columns that can't be read by people (`path_bytes`, `flag_details`, `histogram`) are kept.
+        file: File to write.
+        opaque: Whether columns that people can't read (`path_bytes`, `flag_details`, `histogram`) are kept.
 
     Returns:
         The number of rows.
     """
-    columns = [text for column in batches.schema if (text := _column(column, fmt, opaque=opaque)) is not None]
+    columns = [text for column in batches.schema if (text := _column(column, fmt, opaque=opaque))]
     options = "FORMAT csv, HEADER true" if fmt == "csv" else "FORMAT json"
-    with tempfile.TemporaryDirectory(prefix="tierflow-") as folder, duckdb.connect(config={"threads": 1}) as connection:
-        # The engine writes files, not streams; values never pass through Python.
-        file = Path(folder) / "export"
+    with duckdb.connect(config={"threads": 1, "python_enable_replacements": False}) as connection:
         connection.register("batches", batches)
-        connection.execute(f"COPY (SELECT {', '.join(columns)} FROM batches) TO {_literal(file)} ({options})")
-        found = connection.execute("...").fetchone() if False else None
-        with file.open("rb") as written:
-            shutil.copyfileobj(written, stream, 1 << 20)
-    return 0
+        name = str(file).replace("'", "''")
+        query = f"COPY (SELECT {', '.join(columns)} FROM batches) TO '{name}' ({options})"
+        [(count,)] = connection.execute(query).fetchall()
+    return int(count)
 
 
-def _column(column: pa.Field, fmt: str, *, opaque: bool) -> str | None:
-    """Return a column as SQL that gives text or numbers; None if it isn't written."""
+def _column(column: pa.Field[Any], fmt: str, *, opaque: bool) -> str:
+    """Return a column as SQL that gives text, numbers or, in JSON, lists; "" if it isn't written."""
     name, kind = quoted(column.name), column.type
+    texts = pa.types.is_list(kind) and pa.types.is_string(kind.value_type)
+    if not (opaque or texts) and (pa.types.is_nested(kind) or pa.types.is_binary(kind)):
+        return ""
     if pa.types.is_binary(kind):
-        return f"lower(hex({name})) AS {name}" if opaque else None
-    if pa.types.is_list(kind) and pa.types.is_string(kind.value_type):
-        return f"array_to_string({name}, ';') AS {name}" if fmt == "csv" else name
-    if pa.types.is_nested(kind) and not opaque:
-        return None
-    return name
+        return f"lower(hex({name})) AS {name}"
+    if fmt == "json" or not pa.types.is_nested(kind):
+        return name
+    if column.name == "flag_details":
+        return f"to_json({name}) AS {name}"
+    return f"nullif(array_to_string({name}::VARCHAR[], ';'), '') AS {name}"

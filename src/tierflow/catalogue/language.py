@@ -10,7 +10,7 @@ r"""A small query language, a subset of Kibana's KQL: text to typed filters and 
 | `features.snr > 5`, `bytes<=1000` | comparison: `>` `>=` `<` `<=` |
 | `flag:*` | has a value |
 | `truncated`, `"my plate"` | bare words: the path contains them, upper and lower case being the same |
-| `not tier:D`, `a b`, `a and b`, `a or b`, `(a or b) c` | `not` binds tightest, then `and` (may be left out), then `or` |
+| `not tier:D`, `a b`, `a and b`, `a or b`, `(a or b) c` | `not` binds tightest, then `and`, which may be left out |
 
 Field names are those of the catalogue; features may be written with or without `features.`; `if` is short for
 `interestingness`, `flag` for `flags`, `id` for `object_id`.
@@ -191,9 +191,7 @@ class _Parser:
         if word.lower() in ("and", "or", "not"):
             self._fail(f"expected a word or field:value before {word!r}, or the word in quotes", start)
         if "*" in word.strip("*"):
-            self._fail(
-                "a * is understood only around a word: use quotes to search for the sign", start
-            )
+            self._fail("a * is understood only around a word: use quotes to search for the sign", start)
         return self._checked(start, lambda: Contains(BARE_FIELD, word.strip("*")))
 
     def _after_colon(self, name: str, start: int) -> Filter:

@@ -110,26 +110,20 @@ class ParquetCatalogue:
     def count(self, filters: Filter = EVERYTHING) -> int:
         """Return the number of objects that fulfil the filters."""
         condition = self._where(filters)
-        found: int = self._engine.rows(
-            Sql(f"SELECT count(*) FROM objects WHERE {condition.text}", condition.values)
-        )[0][0]
+        found: int = self._engine.rows(Sql(f"SELECT count(*) FROM objects WHERE {condition.text}", condition.values))[
+            0
+        ][0]
         return found
 
     def facets(self, field: str, *, filters: Filter = EVERYTHING, limit: int = 100) -> list[tuple[Scalar, int]]:
         """Return the values of a field and how many objects have each, the most frequent first, ties by value."""
         group, condition = self._group(field), self._where(filters)
-        text = (
-            f"SELECT {group} AS value, count(*) AS n FROM objects WHERE {condition.text} GROUP BY ALL "
+        parts = f"SELECT {group} AS part FROM objects WHERE {condition.text}"
+        statement = (
+            f"SELECT part, count(*) AS n FROM ({parts}) WHERE part IS NOT NULL "
+            "GROUP BY part ORDER BY n DESC, part ASC LIMIT ?"
         )
-        return [
-            (value, count)
-            for value, count in self._engine.rows(
-                Sql(
-                    f"SELECT value, n FROM ({text}) WHERE value IS NOT NULL ORDER BY n DESC, value ASC LIMIT ?",
-                    (*condition.values, limit),
-                )
-            )
-        ]
+        return [(value, count) for value, count in self._engine.rows(Sql(statement, (*condition.values, limit)))]
 
     def histogram(self, field: str, *, bins: int = 10, filters: Filter = EVERYTHING) -> list[Bin]:
         """Return counts in equal bins from the smallest to the largest value; one bin when all are equal.
@@ -146,7 +140,9 @@ class ParquetCatalogue:
         edges = np.linspace(whole.minimum, whole.maximum, bins + 1)
         counts = np.zeros(bins, dtype=np.int64)
         for values in self._values(self._numeric(field), filters):
-            counts += np.bincount(np.clip(np.searchsorted(edges, values, side="right") - 1, 0, bins - 1), minlength=bins)
+            counts += np.bincount(
+                np.clip(np.searchsorted(edges, values, side="right") - 1, 0, bins - 1), minlength=bins
+            )
         triples = zip(edges[:-1].tolist(), edges[1:].tolist(), counts.tolist(), strict=True)
         return [Bin(low, high, count) for low, high, count in triples]
 

@@ -2,63 +2,63 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
 import resource
 import sys
 import time
-from inspect import cleandoc
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
-from cyclopts import App, Parameter
-
-from tierflow.errors import TierflowError, exit_code_of
+from tierflow.errors import ConfigError, TierflowError, exit_code_of
 from tierflow.io.atomic import write_text
-from tierflow.steps import STEPS, port_kinds
+from tierflow.steps import STEPS, declared_ports
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Sequence
 
 ERRORS_FOLDER = Path(".tierflow/errors")
 
-app = App(
-    name="step",
-    help="Run one step of the pipeline; the arguments are those of its function. Meant for workflow engines.",
-    result_action="return_value",
-    exit_on_error=False,
-    print_error=False,
-)
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        raise ConfigError(f"{self.prog}: {message}; see {self.prog} --help")
 
 
-def _command(name: str) -> Callable[..., None]:
-    function = STEPS[name].function
-
-    def command(**paths: Path) -> None:
-        started = time.perf_counter()
-        try:
-            function(**paths)
-        except BaseException as error:
-            _leave_note(name, error)
-            raise
-        _log_cost(name, time.perf_counter() - started)
-
-    kinds = {"input": "read", "output": "written", "params": "used"}
-    command.__doc__ = cleandoc(function.__doc__ or "")
-    command.__annotations__ = {
-        port: Annotated[Path, Parameter(name=f"--{port.replace('_', '-')}", help=kinds[kind], group=kind.capitalize())]
-        for port, kind in port_kinds(function).items()
-    }
-    return _with_signature(command)
+def step(*tokens: str) -> int:
+    """Run one step of the pipeline; the arguments are those of its function. Meant for workflow engines."""
+    return main(tokens)
 
 
-def _with_signature(command: Callable[..., None]) -> Callable[..., None]:
-    from inspect import Parameter as Argument
-    from inspect import Signature
+def main(argv: Sequence[str]) -> int:
+    """Run `tierflow step ARGV`; parsed by argparse, because a richer parser costs every job a tenth of a second.
 
-    arguments = [Argument(n, Argument.KEYWORD_ONLY, annotation=hint) for n, hint in command.__annotations__.items()]
-    command.__signature__ = Signature(arguments)  # type: ignore[attr-defined]
-    return command
+    Returns:
+        0; errors are raised.
+    """
+    parser = _Parser(prog="tierflow step", description=step.__doc__)
+    parser.add_argument("name", choices=STEPS, help="step of the pipeline")
+    if not argv or argv[0] not in STEPS:
+        parser.parse_args(argv)
+    name, *rest = argv
+    paths = vars(_parser(name).parse_args(rest))
+    started = time.perf_counter()
+    try:
+        STEPS[name].function(**paths)
+    except BaseException as error:
+        _leave_note(name, error)
+        raise
+    _log_cost(name, time.perf_counter() - started)
+    return 0
+
+
+def _parser(name: str) -> _Parser:
+    parser = _Parser(prog=f"tierflow step {name}", allow_abbrev=False)
+    about = {"input": "is read", "output": "is written", "params": "is used"}
+    for port, kind in declared_ports(name).items():
+        parser.add_argument(f"--{port.replace('_', '-')}", type=Path, required=True, metavar="PATH", help=about[kind])
+    return parser
 
 
 def _leave_note(name: str, error: BaseException) -> None:
@@ -92,13 +92,3 @@ def _process_started_at() -> float:
     ticks = float(stat.read_text().rpartition(")")[2].split()[19])
     uptime = float(Path("/proc/uptime").read_text().split()[0])
     return time.time() - (uptime - ticks / os.sysconf("SC_CLK_TCK"))
-
-
-def _register() -> None:
-    # Only the named step is imported: the others would cost each job their imports.
-    wanted = [token for token in sys.argv[2:3] if token in STEPS] or list(STEPS)
-    for name in wanted:
-        app.command(_command(name), name=name)
-
-
-_register()

@@ -44,8 +44,14 @@ _FEATURES: tuple[tuple[str, str, str], ...] = (
     (
         "mid_band_share",
         "",
-        "Share of the power spectrum's energy at periods of 4.3 to 21.7 um (without a pixel size: 0.06 to 0.3 of"
-        " Nyquist), 0 to 1. High is sharp, at any exposure.",
+        "Share of the power spectrum's energy at 0.03 to 0.15 cycles per px (0.046 to 0.23 per um where the pixel"
+        " size is known and from 0.43 to 0.65 um), 0 to 1. High is sharp, at any exposure.",
+    ),
+    (
+        "sharpness",
+        "",
+        "mid_band_share of the signal alone: the noise's energy is taken away, so one image has one value at any exposure."
+        " 0 to 1, about 0.2 in focus, 0.001 blurred. Random where structure_z and object_z show no signal.",
     ),
     (
         "structure_snr",
@@ -57,6 +63,12 @@ _FEATURES: tuple[tuple[str, str, str], ...] = (
         "",
         "How sure it is that there is more than white noise: excess of the strongest octave from 0.02 to 0.32 of Nyquist"
         " in standard errors. Below 5 is nothing but noise.",
+    ),
+    (
+        "object_z",
+        "",
+        "How surely some tile of 20 x 20 px differs from its neighbours, in standard errors. Below 5 is nothing but noise;"
+        " finds single objects in an empty field.",
     ),
     ("snr", "", "(99.9th percentile - median) / noise_sigma, 0 upwards; 3.1 is pure noise."),
     ("noise_sigma", "count", "Standard deviation of the pixel noise in raw counts, from second differences."),

@@ -22,6 +22,8 @@ _MIN_GRID = 3
 _MIN_COEFFICIENTS = 8
 _LOW_QUARTILE = 25.0
 _QUADRATIC_TERMS = 6
+# Standard errors that a signal's energy is taken to have at least.
+_SURE = 3.0
 # Share of coefficients that are independent under a 2-D Hann window: half, for conjugates, times
 # (sum w^2)^2 / (N sum w^4) along each axis.
 _INDEPENDENT = 0.5 * (9 / 64 / (35 / 128)) ** 2
@@ -46,6 +48,32 @@ def mid_band_share(band: BandPower, *, energy: float) -> float:
     if band.number < _MIN_COEFFICIENTS:
         return float("nan")
     return min(1.0, band.total / energy) if energy > 0 else 0.0
+
+
+def sharpness(mid: BandPower, low: BandPower, *, residual: Residual, pixels: int) -> float:
+    """Share of the signal's energy that lies in the mid band, with the noise's energy taken away.
+
+    (mid band power - noise) / max(power below 0.16 cycles per px - noise, 3 standard errors of that), with the noise
+    from the plane's highest frequencies, under a Hann window, clipped to 0..1. No unit. The same image has the same
+    value at any exposure: medians .23 in focus and .001 out of focus (BBBC006) at 100 %, 10 % and 2 % of the light.
+    Fails on planes without a signal, where it is a random number of the order of 0.3: look at `structure_z` and
+    `object_z` first. Else it fails like `mid_band_share`.
+
+    Args:
+        mid: Power in the mid band.
+        low: Power at all frequencies from just above 0 to 0.16 cycles per px.
+        residual: Noise of the plane; its power must be above 0 or NaN.
+        pixels: Number of pixels.
+
+    Returns:
+        NaN when the plane is too small.
+    """
+    if mid.number < _MIN_COEFFICIENTS or not np.isfinite(residual.white_power):
+        return float("nan")
+    noise = residual.window * residual.white_power
+    error = noise * np.sqrt(low.number / _INDEPENDENT + _NOISE_ERROR / pixels * low.number**2)
+    signal = max(low.total - low.number * noise, _SURE * error)
+    return float(min(1.0, max(0.0, (mid.total - mid.number * noise) / signal)))
 
 
 def structure_snr(octaves: Sequence[BandPower], *, residual: Residual) -> float:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import asdict, dataclass
+from collections import Counter
+from dataclasses import asdict, dataclass, replace
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
@@ -56,6 +57,10 @@ class Resolved:
         decides = [self.kind, dict(self.parameters), [asdict(cut) for cut in self.cuts], list(self.flag_tiers.items())]
         return hashlib.sha256(json.dumps(decides, sort_keys=True).encode()).hexdigest()[:12]
 
+    def with_counts(self, counts: Mapping[str, int]) -> Resolved:
+        """Return the same policy with other counts."""
+        return replace(self, counts=counts)
+
     def choose(
         self,
         *,
@@ -91,28 +96,39 @@ class Resolved:
         Returns:
             Tiers and reasons in the order of the rows.
         """
-        interestingness = columns.floats(score["interestingness"])
-        failed = np.isnan(interestingness) | ~columns.equals(score["status"], "ok")
-        codes = self._codes(score, interestingness=interestingness, failed=failed)
-        names = np.array([*(cut.tier for cut in self.cuts), *self.flag_tiers.values(), QUARANTINE], dtype=object)
-        texts = np.array([*self._range_texts(), *self._flag_texts(), ""], dtype=object)
-        why = texts[codes]
-        bad = np.flatnonzero(failed)
-        why[bad] = [
-            reason or "the object failed for an unknown reason" for reason in columns.texts(score["reason"])[bad]
-        ]
-        return names[codes].tolist(), why.tolist()
+        codes = self._codes(score)
+        why = np.array([*self._range_texts(), *self._flag_texts(), ""], dtype=object)[codes]
+        bad = np.flatnonzero(codes == self._quarantined)
+        reasons = columns.texts(score["reason"])[bad]
+        why[bad] = [reason or "the object failed for an unknown reason" for reason in reasons]
+        return self._tiers()[codes].tolist(), why.tolist()
 
-    def _codes(
-        self, score: pa.Table, *, interestingness: NDArray[np.float64], failed: NDArray[np.bool_]
-    ) -> NDArray[np.int64]:
-        """Return what decided each row: a cut, then a flag rule (after the cuts), or the quarantine (the last code)."""
-        unit_id = columns.texts(score["unit_id"])
-        codes = assign(self.cuts, unit_id=unit_id, interestingness=interestingness)
+    def count_table(self, score: pa.Table) -> Counter[str]:
+        """Return the number of objects of a score table by tier; tiers without any are left out."""
+        number = np.bincount(self._codes(score), minlength=self._quarantined + 1)
+        counts: Counter[str] = Counter()
+        for tier, n in zip(self._tiers().tolist(), number.tolist(), strict=True):
+            counts[tier] += n
+        return +counts
+
+    @property
+    def _quarantined(self) -> int:
+        """The code of failed objects: after the cuts and the flag rules."""
+        return len(self.cuts) + len(self.flag_tiers)
+
+    def _tiers(self) -> NDArray[np.object_]:
+        """Return the tier of every code."""
+        return np.array([*(cut.tier for cut in self.cuts), *self.flag_tiers.values(), QUARANTINE], dtype=object)
+
+    def _codes(self, score: pa.Table) -> NDArray[np.int64]:
+        """Return what decided each row: a cut, then a flag rule (numbered after the cuts), or a failure."""
+        interestingness = columns.floats(score["interestingness"])
+        failed = failed_rows(score)
+        codes = assign(self.cuts, unit_id=columns.texts(score["unit_id"]), interestingness=interestingness)
         if self.flag_tiers:
             forced = forced_rule(score, flags=list(self.flag_tiers), failed=failed)
             codes = np.where(forced >= 0, len(self.cuts) + forced, codes)
-        codes[failed] = len(self.cuts) + len(self.flag_tiers)
+        codes[failed] = self._quarantined
         return codes
 
     def _range_texts(self) -> list[str]:
@@ -171,6 +187,11 @@ def load(path: Path) -> Resolved:
         )
     except (KeyError, TypeError) as error:
         raise TableError(f"{path} is damaged ({error!r}): delete it and run again") from error
+
+
+def failed_rows(score: pa.Table) -> NDArray[np.bool_]:
+    """Tell which rows of a score table have no interestingness, shape (object,)."""
+    return np.isnan(columns.floats(score["interestingness"])) | ~columns.equals(score["status"], "ok")
 
 
 def forced_rule(score: pa.Table, *, flags: Sequence[str], failed: NDArray[np.bool_]) -> NDArray[np.int64]:

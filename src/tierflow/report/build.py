@@ -10,7 +10,7 @@ from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
 from tierflow import tables
 from tierflow.io.atomic import write_text
@@ -52,6 +52,20 @@ def render(content: Mapping[str, Any]) -> str:
     )
 
 
+def coded(sentence: str) -> Markup:
+    """Return a sentence in which what stands between backticks is set as code; everything is escaped.
+
+    >>> coded("run `tierflow <x>`")
+    Markup('run <code>tierflow &lt;x&gt;</code>')
+    """
+    parts = sentence.split("`")
+    if len(parts) % 2 == 0:
+        return escape(sentence)
+    return Markup("").join(
+        Markup("<code>{}</code>").format(part) if place % 2 else escape(part) for place, part in enumerate(parts)
+    )
+
+
 def page_json(data: Any) -> str:
     r"""Return JSON that may stand inside a script element: no `<`, `>` or `&` is left, so nothing can end it.
 
@@ -88,7 +102,7 @@ def _environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters.update(size=text.size, short=lambda value: text.number(value, 3), printable=text.printable, spoken=spoken)
+    environment.filters.update(size=text.size, short=lambda value: text.number(value, 3), printable=text.printable, spoken=spoken, coded=coded)
     return environment
 
 

@@ -25,7 +25,7 @@ POINTS = 2000
 """Above this number of objects a scatter chart shows bins instead of points."""
 BIN_COLUMNS, BIN_ROWS = 64, 40
 DEPTHS = 6
-_UNIT_SCALE = Scale(0.0, 1.0)
+UNIT = Scale(0.0, 1.0)
 _QUARTERS = [(0.0, "0"), (0.25, "0.25"), (0.5, "0.5"), (0.75, "0.75"), (1.0, "1")]
 
 
@@ -121,7 +121,9 @@ def _bins(across: Values, score: Values, tier: Whole) -> list[str]:
     return [f'<path class="f{code} d{level}" d="{"".join(boxes)}"/>' for (code, level), boxes in sorted(paths.items())]
 
 
-def violins(values: Values, group: Whole, names: Sequence[str], *, title: str, about: str) -> Markup:
+def violins(
+    values: Values, group: Whole, names: Sequence[str], *, title: str, about: str, scale: Scale | None = None
+) -> Markup:
     """Draw the distribution of a feature for each group, one row per group, with median and middle half.
 
     Args:
@@ -129,11 +131,12 @@ def violins(values: Values, group: Whole, names: Sequence[str], *, title: str, a
         group: Group of each object, -1 for none.
         names: Names of the groups.
         title: Name of the feature.
-        about: What it means.
+        about: Label of the axis.
+        scale: The axis; chosen from the values without it.
     """
     known = np.isfinite(values) & (group >= 0)
     values, group = values[known], group[known]
-    axis = fit(values)
+    axis = scale or fit(values)
     rows = len(names)
     medians = [f"{name} {number(float(np.median(values[group == i])), 3)}" for i, name in enumerate(names) if (group == i).any()]
     plot = Plot(title, f"{title} by channel; medians: {', '.join(medians)}.", x_label=about, height=34 + 46 * rows)
@@ -170,7 +173,9 @@ def _violin(places: Values, *, middle: float, half: float) -> list[str]:
     ]
 
 
-def timeline(values: Values, moment: Whole, names: Sequence[str], *, title: str, about: str) -> Markup:
+def timeline(
+    values: Values, moment: Whole, names: Sequence[str], *, title: str, about: str, scale: Scale | None = None
+) -> Markup:
     """Draw median and middle 80 % of a feature over time.
 
     Args:
@@ -179,13 +184,14 @@ def timeline(values: Values, moment: Whole, names: Sequence[str], *, title: str,
         names: The moments in words.
         title: Name of the feature.
         about: What the horizontal axis is.
+        scale: The vertical axis; chosen from the values without it.
     """
     known = np.isfinite(values) & (moment >= 0)
     values, moment = values[known], moment[known]
     order = np.argsort(moment, kind="stable")
     groups = np.split(values[order], np.searchsorted(moment[order], np.arange(1, len(names))))
     points = [(i, *np.quantile(own, (0.1, 0.5, 0.9))) for i, own in enumerate(groups) if own.size]
-    axis = fit(values)
+    axis = scale or fit(values)
     first, last = str(names[0]), str(names[-1])
     change = f"median {number(points[0][2], 3)} at the start, {number(points[-1][2], 3)} at the end"
     plot = Plot(title, f"{title} from {first} to {last}: {change}.", note=change, x_label=about, kind="small")

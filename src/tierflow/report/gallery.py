@@ -13,6 +13,7 @@ from tierflow.report import words
 from tierflow.report.images import Picture, picture
 from tierflow.report.reading import Unshown, read_picture_plane
 from tierflow.report.text import counted, number, printable, size
+from tierflow.report.text import score as score_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -149,12 +150,11 @@ def tile(
         missing = str(error)
     path = printable(str(row["path"]))
     failed = row.get("status") != "ok" or row.get("interestingness") is None
-    score = row.get("interestingness")
     return Tile(
         number=number_of,
         name=path.rpartition("/")[2],
         place=place_words(row),
-        score="" if score is None else number(float(score), 3),
+        score=score_text(row.get("interestingness")),
         tier=str(row.get("tier") or ""),
         flags=[words.spoken(printable(flag)) for flag in row.get("flags") or []],
         reason=printable(str(row.get("reason") or ("failed without a reason" if failed else ""))),

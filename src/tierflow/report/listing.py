@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tierflow.report import words
-from tierflow.report.text import count, number, printable, size
+from tierflow.report.text import count, printable, score, size
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -18,9 +18,9 @@ if TYPE_CHECKING:
 
 MOST = 2000
 STATIC = 40
-_COLUMNS = ("path", "plate", "well", "site", "channel", "z", "timepoint")
+_COLUMNS = ("plate", "well", "site", "channel", "z", "timepoint")
 _HEADINGS = {"path": "file", "timepoint": "t", "interestingness": "IF", "bytes": "size"}
-_READ = (*_COLUMNS, "interestingness", "tier", "flags", "reason", "bytes")
+_READ = ("path", *_COLUMNS, "interestingness", "tier", "flags", "reason", "bytes")
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,8 +44,8 @@ def listing(objects: Objects, source: Source) -> Listing:
     """Return the objects that the page's table holds."""
     indices, note = _chosen(objects)
     records = source.rows(indices, _READ)
-    named = [key for key in _COLUMNS if key == "path" or any(record.get(key) not in (None, "") for record in records)]
-    keys = [*named, "interestingness", "tier", "flags", "bytes", "reason"]
+    named = [key for key in _COLUMNS if any(record.get(key) not in (None, "") for record in records)]
+    keys = ["path", "interestingness", "tier", "flags", *named, "bytes", "reason"]
     return Listing(
         columns=[(key, _HEADINGS.get(key, key)) for key in keys],
         rows=[[_cell(record, key) for key in keys] for record in records],
@@ -73,7 +73,7 @@ def _chosen(objects: Objects) -> tuple[list[int], str]:
 def _cell(record: Mapping[str, Any], key: str) -> str:
     value = record.get(key)
     if key == "interestingness":
-        return "" if value is None else number(float(value), 3)
+        return score(value)
     if key == "bytes":
         return size(int(value or 0))
     if key == "flags":

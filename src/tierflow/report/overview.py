@@ -103,14 +103,11 @@ def verdict(objects: Objects) -> str:
         return f"All {counted(total, 'image')} were measured, and nothing strange was found."
     text = f"{count(fine)} of {counted(total, 'image')} measured fine."
     if flagged:
-        text += f" {_some(flagged)} measured with a finding ({_kinds(objects, objects.measured)})."
+        more = "one more was" if flagged == 1 else f"{flagged:,} more were"
+        text += f" {more.capitalize()} measured but carry a finding: {_kinds(objects, objects.measured)}."
     if lost:
         text += f" {_need(lost)} your eyes: {_kinds(objects, ~objects.measured) or 'could not be measured'}."
     return text
-
-
-def _some(number: int) -> str:
-    return f"{number:,} {'was' if number == 1 else 'were'}"
 
 
 def _need(number: int) -> str:

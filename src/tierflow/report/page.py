@@ -31,9 +31,10 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from tierflow.config import Config
+    from tierflow.report.scale import Scale
     from tierflow.report.source import Source
 
-HISTOGRAM_BINS = 50
+HISTOGRAM_BINS = 40
 MOST_FEATURES = 10
 SCATTERS = 6
 CHANNELS = 8
@@ -125,7 +126,7 @@ def _preferred(config: Config) -> list[str]:
     """Return the features worth drawing: those that the interestingness function names, then the telling ones."""
     said = json.dumps(config.score.parameters)
     named = [name for name in words.PREFERRED if name in said]
-    return [*named, *(rule.feature for rule in config.score.flags if rule.feature in words.PREFERRED[:8]), *words.PREFERRED]
+    return [*named, *words.PREFERRED]
 
 
 def _names_line(objects: Objects) -> str:
@@ -274,11 +275,15 @@ def _channels(objects: Objects) -> dict[str, Any] | None:
     scores = [("Interestingness", "interestingness", objects.interestingness)]
     features = [(words.feature(n).label, n, objects.features[n]) for n in words.PER_CHANNEL if n in objects.features]
     drawn = [
-        charts.violins(values, group, names, title=title, about=about)
+        charts.violins(values, group, names, title=title, about=about, scale=_axis_of(title))
         for title, about, values in [*scores, *features][:SCATTERS]
         if np.isfinite(values[group >= 0]).any()
     ]
     return {"charts": drawn, "hidden": len(counts) - len(chosen)} if drawn else None
+
+
+def _axis_of(title: str) -> Scale | None:
+    return charts.UNIT if title == "Interestingness" else None
 
 
 def _timelines(objects: Objects) -> list[Markup]:
@@ -289,7 +294,7 @@ def _timelines(objects: Objects) -> list[Markup]:
     series += [(words.feature(name).label, values) for name, values in objects.features.items()]
     measured = [(title, np.where(objects.measured, values, np.nan)) for title, values in series[:3]]
     return [
-        charts.timeline(values, moments, names, title=title, about=about)
+        charts.timeline(values, moments, names, title=title, about=about, scale=_axis_of(title))
         for title, values in measured
         if np.isfinite(values[moments >= 0]).any()
     ]
@@ -316,7 +321,8 @@ def _made(material: Material, cuts: Sequence[Cut]) -> dict[str, Any]:
     config, summary = material.config, material.summary
     policy = material.policy or {}
     source = str(summary.get("input") or config.input or "INPUT")
-    command = ["tierflow", "run", source, "--output", str(material.output), "--config", str(material.output / "config.yaml")]
+    output = material.output.absolute()
+    command = ["tierflow", "run", source, "--output", str(output), "--config", str(output / "config.yaml")]
     facts = [
         ("input", printable(source)),
         ("layout of names", printable(_layout(summary, config))),

@@ -49,6 +49,11 @@ def number(value: float | None, digits: int = 4) -> str:
     return text.rstrip("0").rstrip(".") if "." in text else text
 
 
+def score(value: float | None) -> str:
+    """Return an interestingness with three decimals, so that columns of them line up; empty for none."""
+    return "" if value is None or not math.isfinite(value) else f"{value:.3f}"
+
+
 def count(value: int) -> str:
     """Return a whole number with its thousands apart."""
     return f"{value:,}"

@@ -28,14 +28,14 @@ class Naming:
         layouts: Per file, the layout that read it.
         fits: Layout that was chosen for each folder; None where none fits.
         unparsed: Positions of files that the layout of their folder, or any layout, can't read.
-        opened: Files whose header was read.
+        headers: Files whose header was asked for.
     """
 
     names: list[Names]
     layouts: list[str]
     fits: dict[str, Fit | None] = field(default_factory=dict)
     unparsed: list[int] = field(default_factory=list)
-    opened: int = 0
+    headers: int = 0
 
     def summary(self) -> list[dict[str, object]]:
         """Return the layouts with the number of objects each read and its confidence, most objects first.
@@ -120,7 +120,7 @@ def _read_headers(
 ) -> None:
     for position in positions:
         header = read_header(position)
-        naming.opened += 1
+        naming.headers += 1
         for layout in layouts:
             found = layout.from_header(header, paths[position]) if layout.from_header else None
             if found is not None:

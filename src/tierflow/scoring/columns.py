@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.compute
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from numpy.typing import NDArray
 
@@ -60,4 +60,18 @@ def codes(column: pa.ChunkedArray[Any]) -> tuple[NDArray[np.int64], NDArray[np.o
 def nullable(values: NDArray[np.generic[Any]], valid: NDArray[np.bool_]) -> pa.Array[Any]:
     """Return values as a column that is null where `valid` is false; None is null as well."""
     made: pa.Array[Any] = pa.array(values, mask=~valid)
+    return made
+
+
+def lists(rows: Sequence[int], values: pa.Array[Any], *, count: int) -> pa.Array[Any]:
+    """Return a column of lists from values that are sorted by row.
+
+    Args:
+        rows: Row of each value, ascending.
+        values: The values.
+        count: Number of rows; those without a value get an empty list.
+    """
+    sizes = np.bincount(np.array(rows, dtype=np.int64), minlength=count)
+    offsets: Any = pa.array(np.concatenate(([0], np.cumsum(sizes))), pa.int32())
+    made: pa.Array[Any] = pa.ListArray.from_arrays(offsets, values)
     return made

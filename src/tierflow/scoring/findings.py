@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pyarrow as pa
 
+from tierflow.scoring import columns
 from tierflow.tables import FLAG_TYPE
 
 if TYPE_CHECKING:
@@ -59,25 +60,25 @@ class Findings:
             texts.setdefault(row, []).append(f"{flag}: {text}")
         return texts
 
-    def columns(self, count: int) -> tuple[pa.ListArray[Any], pa.ListArray[Any]]:
+    def as_columns(self, count: int) -> tuple[pa.Array[Any], pa.Array[Any]]:
         """Return the columns `flags` (each name once) and `flag_details` for `count` objects."""
         order = np.argsort(np.array(self.row, dtype=np.int64), kind="stable").tolist()
+        parts: dict[str, Sequence[Any]] = {
+            "flag": self.flag,
+            "feature": self.feature,
+            "value": self.value,
+            "limit": self.limit,
+            "text": self.text,
+        }
+        fields = list(FLAG_TYPE)
         details = pa.StructArray.from_arrays(
-            [
-                pa.array([column[i] for i in order], FLAG_TYPE.field(name).type)
-                for name, column in zip(
-                    ("flag", "feature", "value", "limit", "text"),
-                    (self.flag, self.feature, self.value, self.limit, self.text),
-                    strict=True,
-                )
-            ],
-            fields=list(FLAG_TYPE),
+            [pa.array([parts[part.name][i] for i in order], part.type) for part in fields], fields=fields
         )
         once = list(dict.fromkeys((self.row[i], self.flag[i]) for i in order))
         names = pa.array([flag for _, flag in once], pa.string())
         return (
-            pa.ListArray.from_arrays(_offsets([row for row, _ in once], count), names),
-            pa.ListArray.from_arrays(_offsets([self.row[i] for i in order], count), details),
+            columns.lists([row for row, _ in once], names, count=count),
+            columns.lists([self.row[i] for i in order], details, count=count),
         )
 
 
@@ -114,8 +115,3 @@ def add_rule(
             value=float(values[index]),
             limit=limit,
         )
-
-
-def _offsets(rows: Sequence[int], count: int) -> pa.Array[Any]:
-    sizes = np.bincount(np.array(rows, dtype=np.int64), minlength=count)
-    return pa.array(np.concatenate(([0], np.cumsum(sizes))), pa.int32())

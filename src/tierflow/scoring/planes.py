@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from difflib import get_close_matches
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -38,8 +38,8 @@ def require_features(names: Iterable[str], available: Sequence[str], *, where: s
 def plane_table(
     planes: pa.Table,
     *,
-    plates: pa.ChunkedArray[str],
-    channels: pa.ChunkedArray[str],
+    plates: pa.ChunkedArray[Any],
+    channels: pa.ChunkedArray[Any],
     baseline: pa.Table,
     features: Sequence[str],
     settings: Baseline,

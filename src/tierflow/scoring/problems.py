@@ -31,7 +31,7 @@ class Problems:
 
     def good(self) -> NDArray[np.bool_]:
         """Tell which objects have no problem, shape (object,)."""
-        return np.equal(self.reason, None).astype(np.bool_)
+        return np.array([reason is None for reason in self.reason], dtype=np.bool_)
 
     def note(self, row: int, flag: str, reason: str) -> None:
         """Keep a problem of the object in `row`, unless one is known already: the first is the cause of the others."""

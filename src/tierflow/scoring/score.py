@@ -216,8 +216,8 @@ def _find(shard: _Shard, scored: _Scored, *, duplicates: pa.Table) -> Findings:
     """Judge the plane that stands for each channel of each object, and the object as a whole."""
     findings = Findings()
     problems = shard.problems
-    for row in np.flatnonzero(~problems.good()).tolist():
-        findings.add(row, problems.flag[row], problems.reason[row])
+    for failed in np.flatnonzero(~problems.good()).tolist():
+        findings.add(failed, problems.flag[failed], problems.reason[failed])
     width = max(1, len(scored.channel_names))
     pairs, member = np.unique(scored.row * width + scored.channel, return_inverse=True)
     rule_of_planes = shard.config.score.aggregate.planes
@@ -228,7 +228,7 @@ def _find(shard: _Shard, scored: _Scored, *, duplicates: pa.Table) -> Findings:
     suffix[several] = [f" (channel {name})" for name in scored.channel_names[scored.channel[planes[several]]]]
     shown = subset(scored.table, planes)
     for rule in shard.config.score.flags:
-        add_rule(findings, rule, shown, row=row, suffix=suffix)
+        add_rule(findings, rule, shown, row=row, suffix=suffix.tolist())
     _find_duplicates(findings, shard, duplicates)
     _find_incomplete(findings, shard)
     return findings
@@ -286,7 +286,7 @@ def _table(
     any_plane = np.full(count, -1, dtype=np.int64)
     any_plane[shard.row[known]] = known
     of_file = columns.nullable(any_plane, any_plane >= 0)
-    flags, details = findings.columns(count)
+    flags, details = findings.as_columns(count)
     read_bytes = shard.planes["bytes"].take(of_file)
     return columns.table(
         {

@@ -6,12 +6,14 @@ one table. Modules are imported when a step is asked for, so that listing the st
 
 from __future__ import annotations
 
+import ast
 import shlex
 import sys
 from dataclasses import dataclass
+from functools import cache
 from importlib import import_module
-from inspect import signature
-from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args, get_origin, get_type_hints
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -47,8 +49,7 @@ class Step:
 
     def ports(self, kind: PortKind | None = None) -> list[str]:
         """Return the argument names of the step, of one kind or all, in the order of its signature."""
-        kinds = port_kinds(self.function)
-        return [name for name, its_kind in kinds.items() if kind in (None, its_kind)]
+        return [name for name, its_kind in declared_ports(self.name).items() if kind in (None, its_kind)]
 
     def argv(self, ref: Callable[[PortKind, str], str]) -> list[str]:
         """Return the command of this step.
@@ -58,7 +59,7 @@ class Step:
         """
         flags = [
             text
-            for name, kind in port_kinds(self.function).items()
+            for name, kind in declared_ports(self.name).items()
             for text in (f"--{name.replace('_', '-')}", ref(kind, name))
         ]
         return [sys.executable, "-m", "tierflow", "step", self.name, *flags]
@@ -69,14 +70,20 @@ class Step:
         return f"{shlex.quote(first)} {' '.join(rest)} 2> {{log:q}}"
 
 
-def port_kinds(function: Callable[..., Any]) -> dict[str, PortKind]:
-    """Return the kind of each argument of a step's function, read from its annotations (see `_ports`)."""
-    hints = get_type_hints(function, include_extras=True)
-    kinds: dict[str, PortKind] = {}
-    for name in signature(function).parameters:
-        hint = hints[name]
-        kinds[name] = get_args(hint)[1] if get_origin(hint) is Annotated else "params"
-    return kinds
+_KINDS: dict[str, PortKind] = {"In": "input", "Out": "output", "Param": "params"}
+
+
+@cache
+def declared_ports(name: str) -> dict[str, PortKind]:
+    """Return the kind of each argument of a step's function, read from its source (see `_ports`).
+
+    The module isn't imported: a Snakefile is parsed in every job on a cluster, and the steps import all of tierflow.
+    """
+    path = Path(__file__).with_name(f"{name}.py")
+    for node in ast.parse(path.read_text(encoding="utf-8")).body:
+        if isinstance(node, ast.FunctionDef) and node.name == "run":
+            return {argument.arg: _KINDS[ast.unparse(argument.annotation or node)] for argument in node.args.kwonlyargs}
+    raise AssertionError(f"{path} has no function `run`")
 
 
 STEPS: dict[str, Step] = {

@@ -209,7 +209,7 @@ def _report(found: Walk, known: _Input, naming: Naming, paths: Sequence[str]) ->
         "layouts": naming.summary(),
         "unparsed": len(naming.unparsed),
         "unparsed_examples": [paths[i] for i in naming.unparsed[:_UNPARSED_EXAMPLES]],
-        "headers_opened": naming.opened,
+        "headers_read": naming.headers,
         "vanished": known.vanished,
         "relocated": known.relocated,
         "unseen": known.unseen,

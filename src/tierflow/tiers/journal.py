@@ -22,7 +22,7 @@ from tierflow.tiers.entries import Entry, Record, decode, encode, encode_entry, 
 from tierflow.tiers.files import look, write_all
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Iterator
+    from collections.abc import Collection, Iterable, Iterator, Mapping
     from pathlib import Path
 
 FOLDER = "journal"
@@ -132,15 +132,28 @@ def open_journal(output: Path, shard: str, *, cut: str | None = None, ids: Colle
             trees, good = _parse(data)
             if good < len(data):
                 os.ftruncate(handle, good)
-            entries = [(entry_of(tree), shard) for tree in trees if "id" in tree]
-            if cut is not None:
-                entries += _from_others(output, shard, cut=cut, ids=ids)
-            journal = Journal(output, shard, handle, fold(entries))
+            journal = Journal(output, shard, handle, _records(output, shard, trees, cut=cut, ids=ids))
             if cut is not None and [tree[_CUT] for tree in trees if _CUT in tree][-1:] != [cut]:
                 journal.append(encode({_CUT: cut}), sync=False)
             yield journal
         finally:
             os.close(handle)
+
+
+def peek_journal(output: Path, shard: str, *, cut: str | None, ids: Collection[str]) -> Journal:
+    """Return the journal of a shard to look at, without lock; writing to it fails. Arguments as of `open_journal`."""
+    output = output.absolute()
+    trees, _ = _parse(_read(journal_path(output, shard)))
+    return Journal(output, shard, -1, _records(output, shard, trees, cut=cut, ids=ids))
+
+
+def _records(
+    output: Path, shard: str, trees: Iterable[dict[str, Any]], *, cut: str | None, ids: Collection[str]
+) -> dict[str, Record]:
+    entries = [(entry_of(tree), shard) for tree in trees if "id" in tree]
+    if cut is not None:
+        entries += _from_others(output, shard, cut=cut, ids=ids)
+    return fold(entries)
 
 
 def read_records(output: Path, *, ids: Collection[str] | None = None) -> dict[str, Record]:
@@ -156,6 +169,40 @@ def read_records(output: Path, *, ids: Collection[str] | None = None) -> dict[st
     for shard in shards(output):
         pairs += [(entry, shard) for entry in _entries(_read(journal_path(output, shard)), wanted)]
     return fold(pairs)
+
+
+def shared_records(output: Path) -> dict[str, Record]:
+    """Return the records of those objects that more than one journal tells about."""
+    seen: set[bytes] = set()
+    shared: set[bytes] = set()
+    for shard in shards(output):
+        own = {id_in(line) for line, _ in lines_of(_read(journal_path(output, shard)))}
+        shared |= seen & own
+        seen |= own
+    ids = {raw.decode(errors="replace") for raw in shared}
+    return read_records(output, ids=ids) if ids else {}
+
+
+def own_records(journal: Journal, shared: Mapping[str, Record]) -> list[Record]:
+    """Return the records of a journal that holds their last line, completed by what other journals say.
+
+    Args:
+        journal: Open or peeked journal, whose records are completed in place.
+        shared: From `shared_records`.
+    """
+    for object_id in journal.records.keys() & shared.keys():
+        if shared[object_id].n >= journal.records[object_id].n:
+            journal.records[object_id] = shared[object_id]
+    return [record for record in journal.records.values() if record.journal == journal.shard]
+
+
+def each_journal(output: Path) -> Iterator[tuple[Journal, list[Record]]]:
+    """Yield every journal to look at, with the records whose last line it holds; one at a time is in memory."""
+    output = output.absolute()
+    shared = shared_records(output)
+    for shard in shards(output):
+        journal = peek_journal(output, shard, cut=None, ids=())
+        yield journal, own_records(journal, shared)
 
 
 def damaged_lines(output: Path) -> dict[str, int]:
@@ -202,9 +249,10 @@ def relocated(output: Path) -> dict[str, Path]:
 
     A file that now lies at the source is another one: callers that find one there should prefer it.
     """
-    return {
-        record.id: path for record in read_records(output).values() if (path := _moved_to(output.absolute(), record))
-    }
+    moved = {}
+    for journal, records in each_journal(output):
+        moved |= {record.id: path for record in records if (path := _moved_to(journal.output, record))}
+    return moved
 
 
 def _moved_to(output: Path, record: Record) -> Path | None:

@@ -22,7 +22,7 @@ _ID_DIGITS = 8
 
 def tier_root(output: Path, name: str, *, tier: Tier, driver: TierDriver) -> Path:
     """Return the folder of a tier: as configured (relative to the output), else its own folder in the output."""
-    return output / tier.root if tier.root else output / driver.folder / name
+    return output / Path(tier.root).expanduser() if tier.root else output / driver.folder / name
 
 
 def require_outside_input(root: Path, *, source_root: Path, output: Path, name: str) -> None:
@@ -78,6 +78,11 @@ def shown(path: Path, output: Path) -> str:
     """Return a path for tables and people: relative to the output folder when inside it, always valid text."""
     short = path.relative_to(output) if path.is_relative_to(output) else path
     return display_path(os.fsencode(short))
+
+
+def valid_text(text: str) -> str:
+    """Return a message that may hold undecodable bytes of a path as text that any table can keep."""
+    return text.encode("utf-8", "backslashreplace").decode()
 
 
 def _fit(stem: str, end: str) -> str:

@@ -130,7 +130,7 @@ class TestHeaders:
         assert opened == ["q/meta.tif", "q/other.tif"]
         assert naming.layouts == ["imagexpress", "metamorph", "generic"]
         assert naming.names[1][:6] == ("P", "E07", 5, 7, "1", "FITC")
-        assert (naming.unparsed, naming.opened) == ([2], 2)
+        assert (naming.unparsed, naming.headers) == ([2], 2)
 
     def test_nothing_is_opened_unasked(self):
         naming, opened = self.read(["meta.tif"], Scan())

@@ -223,7 +223,7 @@
     first = Math.max(0, Math.min(first, Math.floor((matching.length - 1) / PER_PAGE) * PER_PAGE));
     const body = one("tbody", table);
     body.replaceChildren(...matching.slice(first, first + PER_PAGE).map((index) => make("tr", {},
-      ...listing.rows[index].map((cell, column) => make("td", { class: listing.columns[column] }, cell)))));
+      ...listing.rows[index].map((cell, column) => make("td", { class: `k-${listing.columns[column]}` }, make("div", { title: listing.columns[column] === "reason" ? cell : null }, cell))))));
     document.getElementById("where").textContent = matching.length ? `${first + 1} to ${Math.min(first + PER_PAGE, matching.length)} of ${matching.length.toLocaleString("en")}` : "nothing matches";
     document.getElementById("less").disabled = first === 0;
     document.getElementById("more").disabled = first + PER_PAGE >= matching.length;

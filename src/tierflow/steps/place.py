@@ -1,0 +1,64 @@
+"""Step `place`: bring one shard's files to their tiers, journaled and verified."""
+
+from __future__ import annotations
+
+from contextlib import closing
+from typing import TYPE_CHECKING
+
+from tierflow import tables
+from tierflow.progress import PROGRESS_FOLDER, Heartbeat
+from tierflow.steps._ports import In, Out, Param
+from tierflow.tiers.carry import carry
+from tierflow.tiers.journal import open_journal
+from tierflow.tiers.names import shown
+from tierflow.tiers.wants import read_wanted
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+    from typing import Any
+
+    from tierflow.tiers.acts import Outcome
+    from tierflow.tiers.wants import Wanted
+
+
+def run(*, shard: In, score: In, policy: In, config: Param, table: Out) -> None:
+    """Place one shard. May be killed at any moment and run any number of times.
+
+    Args:
+        shard: The shard's objects, as `scan` wrote them.
+        score: Its interestingness and flags, row for row.
+        policy: The resolved policy.
+        config: Configuration file.
+        table: Table to write, a row per object in the order of the shard; `place/<shard>.parquet` of the output.
+
+    Raises:
+        InputMissingError: if a table isn't there.
+        TableError: if one is damaged.
+        ConfigError: if a driver isn't installed or a tier lies in the input folder.
+        TryAgainError: if another process places this shard, or a tier's disk is full or away.
+    """
+    output = table.absolute().parent.parent
+    wanted = read_wanted(shard=shard, score=score, policy=policy, config=config, output=output)
+    wants = wanted.wants
+    with (
+        open_journal(output, shard.stem, cut=wanted.cut, ids=[want.object_id for want in wants]) as journal,
+        closing(Heartbeat(output / PROGRESS_FOLDER, "place", shard.stem, len(wants))) as heartbeat,
+    ):
+        outcomes = carry(journal, wants, wanted.drivers, durable=wanted.durable, on_batch=heartbeat.advance)
+    tables.write(table, tables.from_rows(_rows(wanted, outcomes, output), tables.PLACE))
+
+
+def _rows(wanted: Wanted, outcomes: list[Outcome], output: Path) -> Iterator[dict[str, Any]]:
+    for want, why, outcome in zip(wanted.wants, wanted.why, outcomes, strict=True):
+        yield {
+            "object_id": want.object_id,
+            "tier": want.tier,
+            "why": why,
+            "driver": want.driver,
+            "placement": outcome.placement,
+            "destination": shown(outcome.destination, output) if outcome.destination else None,
+            "problem": None
+            if outcome.problem is None
+            else outcome.problem.encode("utf-8", "backslashreplace").decode(),
+        }
