@@ -84,7 +84,7 @@ class Observer:
                 column = tables.read(path, ["tier"])["tier"]
             except TableError:
                 return Counter()
-            self._tiers[shard] = Counter(column.to_pylist())
+            self._tiers[shard] = Counter(str(tier) for tier in column.to_pylist())
         return self._tiers.get(shard, Counter())
 
 

@@ -6,7 +6,6 @@ import json
 from collections import Counter
 from typing import TYPE_CHECKING
 
-import pyarrow.compute as pc
 from rich.table import Table
 
 from tierflow import tables
@@ -16,8 +15,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from rich.console import Console
-
-    from tierflow.render.snakemake import Workflow
 
 MOST_REASONS = 5
 
@@ -30,13 +27,14 @@ def show_summary(output: Path, console: Console) -> None:
         for row in table.group_by("tier").aggregate([("bytes", "sum"), ("tier", "count")]).to_pylist():
             counts[row["tier"]] += row["tier_count"]
             sizes[row["tier"]] += row["bytes_sum"] or 0
-        failed = table.filter(pc.not_equal(table["status"], "ok"))
-        reasons.update(failed["reason"].to_pylist())
+        states = zip(table["status"].to_pylist(), table["reason"].to_pylist(), strict=True)
+        reasons.update(reason for status, reason in states if status != "ok" and reason)
         problems.update(p for p in table["problem"].to_pylist() if p)
     total = counts.total()
     grid = Table(title=f"{total:,} objects", title_justify="left")
-    for heading, justify in (("tier", "left"), ("objects", "right"), ("share", "right"), ("size", "right")):
-        grid.add_column(heading, justify="right" if justify == "right" else "left")
+    grid.add_column("tier")
+    for heading in ("objects", "share", "size"):
+        grid.add_column(heading, justify="right")
     for tier in _ordered(counts, output):
         share = counts[tier] / total if total else 0.0
         grid.add_row(tier, f"{counts[tier]:,}", f"{share:.1%}", human_bytes(sizes[tier]))
@@ -68,13 +66,6 @@ def show_policy(output: Path, console: Console) -> None:
         grid.add_row(cut["tier"], f"{cut['minimum']:.4g}", f"{policy['counts'].get(cut['tier'], 0):,}")
     grid.add_row(QUARANTINE, "", f"{policy['failed']:,}")
     console.print(grid)
-
-
-def show_placement_plan(workflow: Workflow, console: Console) -> None:
-    """Print what placing would do with the files now, tier by tier, and the first moves."""
-    from tierflow.tiers.plan import plan
-
-    _ = (plan, workflow, console)
 
 
 def _ordered(counts: Counter[str], output: Path) -> list[str]:

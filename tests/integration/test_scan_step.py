@@ -365,3 +365,20 @@ def test_shared_images_are_scanned_whole(lab, shared_images):
         row["unit_id"] for row in lab.rows() if row["well"] == "E07" and row["site"] == "1" and "faim" in row["path"]
     }
     assert len(stack) == 1
+
+
+def test_tables_of_a_shard_that_became_empty_are_removed(tmp_path):
+    folder, output = tmp_path / "plate", tmp_path / "out"
+    folder.mkdir()
+    for name in ("a.tif", "b.tif"):
+        (folder / name).write_bytes(b"x")
+    config = tmp_path / "config.yaml"
+    config_io.write(config, config_io.validate({"input": str(folder), "scan": {"shard_objects": 1}}))
+    run(summary=output / "scan" / "summary.json", config=config)
+    for place in ("extract/00000.parquet", "extract/00001.parquet", "index/00001.json", "catalogue/00001.parquet"):
+        (output / place).parent.mkdir(parents=True, exist_ok=True)
+        (output / place).write_bytes(b"x")
+    (folder / "b.tif").unlink()
+    run(summary=output / "scan" / "summary.json", config=config)
+    assert (output / "extract/00000.parquet").exists()
+    assert not [p for folder in ("extract", "index", "catalogue") for p in (output / folder).glob("00001.*")]

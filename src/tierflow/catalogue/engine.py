@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import glob
+import os
 import tempfile
 import threading
 import uuid
@@ -64,14 +65,7 @@ class Engine:
         self._output = output
         self._lock = threading.Lock()
         self._snapshot: tuple[tuple[Any, ...], Snapshot] | None = None
-        self._settings: dict[str, str | bool | int | float | list[str]] = {
-            "threads": threads,
-            "memory_limit": f"{memory_mb}MB",
-            # The default is a folder in the current directory, which may be the user's data.
-            "temp_directory": str(Path(tempfile.gettempdir()) / f"tierflow-{uuid.uuid4().hex}"),
-            "autoinstall_known_extensions": False,
-            "python_enable_replacements": False,
-        }
+        self._threads, self._memory_mb = threads, memory_mb
         self._connection = self._connect()
 
     def snapshot(self) -> Snapshot:
@@ -107,25 +101,22 @@ class Engine:
             yield from read(BATCH_ROWS)
 
     def _connect(self) -> duckdb.DuckDBPyConnection:
-        connection = duckdb.connect(config=self._settings)
+        connection = connect(threads=self._threads, memory_mb=self._memory_mb)
         connection.execute("SET parquet_metadata_cache = true")
         return connection
 
-    def _files(self) -> list[tuple[str, Any]]:
-        folder = self._output / "catalogue"
-        found = sorted(path for path in folder.glob("*.parquet") if not path.name.startswith("."))
+    def _files(self) -> list[tuple[str, os.stat_result]]:
+        files = _tables_in(self._output / "catalogue")
         # After a new scan with fewer shards, tables of the old scan may remain: they aren't part of the run.
-        shards = self._output / "scan" / "shards"
-        if shards.is_dir():
-            found = [path for path in found if (shards / path.name).exists()]
-        files = [(str(path), path.stat()) for path in found]
-        if not files:
-            where = "is no folder" if not self._output.is_dir() else "holds no catalogue yet"
+        shards = _tables_in(self._output / "scan" / "shards")
+        found = [entry for name, entry in files.items() if not shards or name in shards]
+        if not found:
+            where = "holds no catalogue yet" if self._output.is_dir() else "is no folder"
             raise InputMissingError(
                 f"{self._output} {where}: give the output folder of a run, or make one by "
                 f"`tierflow run INPUT --output {self._output}`"
             )
-        return files
+        return [(entry.path, entry.stat()) for entry in found]
 
     def _look(self, files: list[str], *, newest: str) -> Snapshot:
         with self._mapped(), self._connection.cursor() as cursor:
@@ -162,7 +153,31 @@ class Engine:
             ) from error
 
 
-def _age(file: tuple[str, Any]) -> tuple[int, str]:
+def connect(*, threads: int = 1, memory_mb: int = 500) -> duckdb.DuckDBPyConnection:
+    """Open an engine in memory; what doesn't fit spills to the system's temporary folder and is removed at the end."""
+    return duckdb.connect(
+        config={
+            "threads": threads,
+            "memory_limit": f"{memory_mb}MB",
+            # The default is a folder in the current directory, which may be the user's data.
+            "temp_directory": str(Path(tempfile.gettempdir()) / f"tierflow-{uuid.uuid4().hex}"),
+            "autoinstall_known_extensions": False,
+            "python_enable_replacements": False,
+        }
+    )
+
+
+def _tables_in(folder: Path) -> dict[str, os.DirEntry[str]]:
+    """Return the whole tables of a folder by name, sorted; unfinished ones start with a dot."""
+    try:
+        with os.scandir(folder) as entries:
+            found = {e.name: e for e in entries if e.name.endswith(".parquet") and not e.name.startswith(".")}
+    except (FileNotFoundError, NotADirectoryError):
+        return {}
+    return dict(sorted(found.items()))
+
+
+def _age(file: tuple[str, os.stat_result]) -> tuple[int, str]:
     return file[1].st_mtime_ns, file[0]
 
 

@@ -11,12 +11,13 @@ import duckdb
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from tierflow.catalogue.engine import connect
 from tierflow.catalogue.sql import quoted
-from tierflow.errors import QueryError
+from tierflow.errors import QueryError, TryAgainError
 from tierflow.io.atomic import replacing
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator, Sequence
 
     from tierflow.catalogue.base import Catalogue
     from tierflow.catalogue.query import Query
@@ -89,26 +90,57 @@ def _write_parquet(batches: pa.RecordBatchReader, file: Path) -> int:
     return count
 
 
-def write_text(batches: pa.RecordBatchReader, fmt: Literal["csv", "json"], file: Path, *, opaque: bool = False) -> int:
-    """Write record batches as CSV or JSON lines, in their order.
+def write_text(
+    batches: pa.RecordBatchReader,
+    fmt: Literal["csv", "json"],
+    file: Path,
+    *,
+    opaque: bool = False,
+    sort: Sequence[str] = (),
+) -> int:
+    """Write record batches as CSV or JSON lines; memory stays bounded however many there are.
 
     Args:
-        batches: Rows in order.
+        batches: Rows.
         fmt: `csv` or `json`.
         file: File to write.
         opaque: Whether columns that people can't read (`path_bytes`, `flag_details`, `histogram`) are kept.
+        sort: Columns to sort by; without any, the rows keep their order.
 
     Returns:
         The number of rows.
+
+    Raises:
+        TryAgainError: if the file can't be written, on a full disk for example.
     """
     columns = [text for column in batches.schema if (text := _column(column, fmt, opaque=opaque))]
     options = "FORMAT csv, HEADER true" if fmt == "csv" else "FORMAT json"
-    with duckdb.connect(config={"threads": 1, "python_enable_replacements": False}) as connection:
-        connection.register("batches", batches)
-        name = str(file).replace("'", "''")
-        query = f"COPY (SELECT {', '.join(columns)} FROM batches) TO '{name}' ({options})"
-        [(count,)] = connection.execute(query).fetchall()
+    order = f"ORDER BY {', '.join(quoted(name) for name in sort)}" if sort else ""
+    name = str(file).replace("'", "''")
+    errors: list[Exception] = []
+    with connect() as connection:
+        relayed = pa.RecordBatchReader.from_batches(batches.schema, _remembering(batches, errors))
+        connection.register("batches", relayed)
+        try:
+            [(count,)] = connection.execute(
+                f"COPY (SELECT {', '.join(columns)} FROM batches {order}) TO '{name}' ({options})"
+            ).fetchall()
+        except duckdb.Error as error:
+            # The engine reports what went wrong in reading the rows as its own error: the true one says what to do.
+            if errors:
+                raise errors[0] from None
+            if isinstance(error, duckdb.IOException):
+                raise TryAgainError(f"{file} can't be written ({error}): free space or check the folder") from error
+            raise
     return int(count)
+
+
+def _remembering(batches: Iterable[pa.RecordBatch], errors: list[Exception]) -> Iterator[pa.RecordBatch]:
+    try:
+        yield from batches
+    except Exception as error:
+        errors.append(error)
+        raise
 
 
 def _column(column: pa.Field[Any], fmt: str, *, opaque: bool) -> str:

@@ -66,12 +66,12 @@ def join(
         ConfigError: if a feature has the name of another column.
     """
     ids = shard["object_id"]
-    score_rows = _rows_of(ids, score, "score")
-    best = _best_rows(ids, extract, score["best_plane"].take(score_rows))
-    facts = extract.take(pc.fill_null(best, _rows_of(ids, extract, "extract")))
+    score_rows = rows_of(ids, score, "score")
+    best = best_rows(ids, extract, score["best_plane"].take(score_rows))
+    facts = extract.take(pc.fill_null(best, rows_of(ids, extract, "extract")))
     schema = catalogue_schema(feature_units(extract.schema), histogram=histogram)
     sources = {
-        **_columns(place.take(_rows_of(ids, place, "place"))),
+        **_columns(place.take(rows_of(ids, place, "place"))),
         **{name: facts[name] for name in PLANE_FACTS},
         **{name: _finite(extract[name]).take(best) for name in feature_units(extract.schema)},
         **_columns(shard),
@@ -98,7 +98,7 @@ def _finite(values: Column) -> Column:
     return finite
 
 
-def _rows_of(ids: Column, table: pa.Table, name: str) -> Column:
+def rows_of(ids: Column, table: pa.Table, name: str) -> Column:
     """Return the (first) row of `table` of every object."""
     rows: Column = pc.index_in(ids, value_set=table["object_id"])
     if rows.null_count:
@@ -110,7 +110,7 @@ def _rows_of(ids: Column, table: pa.Table, name: str) -> Column:
     return rows
 
 
-def _best_rows(ids: Column, extract: pa.Table, best_plane: Column) -> Column:
+def best_rows(ids: Column, extract: pa.Table, best_plane: Column) -> Column:
     """Return the row of the extract table that decided each object; null where none did."""
     slash: Any = pa.scalar("/")
     objects: Any = extract["object_id"]

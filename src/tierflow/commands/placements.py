@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Annotated
 
 from cyclopts import Parameter
+from rich.console import Console
+from rich.progress import Progress
 
 from tierflow.commands._options import DryRun, Results, config_of
 from tierflow.lock import run_lock
+from tierflow.placements_view import show_undo, show_verify
+from tierflow.tiers.undo import undo as undo_placements
+from tierflow.tiers.verify import verify as verify_placements
 
 
 def undo(
@@ -19,15 +26,14 @@ def undo(
 ) -> int:
     """Bring every placed file back to where it was, byte for byte; links and copies are removed.
 
-    A file that now sits at an old place is never overwritten: such conflicts are listed and both files stay.
+    A file that now sits at an old place is never overwritten: such conflicts are listed, both files stay, and the exit
+    code is 70.
     """
-    from tierflow.placements_view import show_undo
-    from tierflow.tiers.undo import undo as undo_placements
-
     config_of(results)
-    with run_lock(results):
-        outcome = undo_placements(results.absolute(), dry_run=dry_run, tier=tier)
-    return show_undo(outcome, dry_run=dry_run)
+    output = results.absolute()
+    with run_lock(output), _progress("bringing back") as advance:
+        report = undo_placements(output, dry_run=dry_run, tier=tier, on_progress=advance)
+    return show_undo(report, Console(), output=results)
 
 
 def verify(
@@ -37,8 +43,21 @@ def verify(
     quick: Annotated[bool, Parameter(negative=(), help="Compare sizes only; don't read the files again.")] = False,
 ) -> int:
     """Check that every object is in exactly one right place with the recorded SHA-256; exit code 70 if not."""
-    from tierflow.placements_view import show_verify
-    from tierflow.tiers.verify import verify as verify_placements
-
     config_of(results)
-    return show_verify(verify_placements(results.absolute(), hash_files=not quick))
+    with _progress("checking") as advance:
+        report = verify_placements(results.absolute(), hash_files=not quick, on_progress=advance)
+    return show_verify(report, Console())
+
+
+@contextmanager
+def _progress(what: str) -> Iterator[Callable[[int], None]]:
+    """Show a counter while the body runs; how many objects there are is only known at the end."""
+    with Progress(*Progress.get_default_columns()[:1], console=Console(stderr=True), transient=True) as bar:
+        task, done = bar.add_task(what, total=None), 0
+
+        def advance(count: int) -> None:
+            nonlocal done
+            done += count
+            bar.update(task, description=f"{what}: {done:,} objects")
+
+        yield advance

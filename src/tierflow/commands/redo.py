@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import shlex
-from typing import TYPE_CHECKING
+import tempfile
+from pathlib import Path
 
 from rich.console import Console
 
 from tierflow.commands._options import ConfigFile, Cores, DryRun, Results, Settings, config_of, configured
+from tierflow.config_io import write
 from tierflow.render.snakemake import Workflow, resolve
 from tierflow.runner import execute
-from tierflow.summary import show_placement_plan, show_policy, show_summary
-
-if TYPE_CHECKING:
-    from pathlib import Path
+from tierflow.summary import show_policy, show_summary
 
 
 def _workflow(results: Path, *, config: Path | None, settings: list[str] | None) -> Workflow:
@@ -51,9 +50,20 @@ def place(
     workflow = _workflow(results, config=config, settings=set)
     execute(workflow, cores=cores, target="all", dry_run=dry_run, console=Console(stderr=True))
     if dry_run:
-        show_placement_plan(workflow, Console())
+        _show_plan(workflow, Console())
     else:
         show_summary(workflow.output, Console())
+
+
+def _show_plan(workflow: Workflow, console: Console) -> None:
+    from tierflow.placements_view import show_plan
+    from tierflow.tiers.plan import plan
+
+    with tempfile.TemporaryDirectory(prefix="tierflow-") as scratch:
+        configuration = Path(scratch) / "config.yaml"
+        write(configuration, workflow.config)
+        show_plan(plan(workflow.output, config=configuration), console)
+    console.print("By the scores and the policy of the last run; `tierflow score` brings those up to date.")
 
 
 def report(

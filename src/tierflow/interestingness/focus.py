@@ -15,45 +15,49 @@ if TYPE_CHECKING:
 
     from tierflow.interestingness.base import PlaneTable, Values
 
-SHARE, STRUCTURE, SNR = "mid_band_share", "structure_snr", "snr"
+SHARPNESS, STRUCTURE, OBJECT = "sharpness", "structure_z", "object_z"
 
-# Plain noise has an snr of 3.1 (its 99.9th percentile), so only what exceeds 3 speaks for a signal. Half a unit more
-# counts as one: the dimmest in-focus image of the evidence (2 % of its light, see design/focus.md) has 3.58.
-_NOISE_SNR, _SNR_UNIT = 3.0, 0.5
-# Dark objects on a bright ground may have no bright tail at all; strong structure must then be enough.
-_LEAST_TAIL = 0.1
+# A hundredth of what is expected is as blurred as can be told; below lies rounding.
+_LEAST_RATIO = 0.01
+# A group whose median is less than a tenth of the fixed value is blank or blurred throughout; its own noise must not
+# become the measure of what is sharp.
+_LEAST_MEDIAN = 0.1
 
 
 class FocusParameters(Section):
     """What counts as sharp and as signal."""
 
-    sharp_share: Annotated[float, Field(gt=0, lt=1)] = Field(
-        0.05, description="mid_band_share that scores .5 where nothing is known about plate and channel."
+    typical_sharpness: Annotated[float, Field(gt=0, lt=1)] = Field(
+        0.05, description="Sharpness that scores .5 where nothing is known about plate and channel."
     )
     baseline_weight: Share = Field(
         1 / 3,
-        description="How far the median of plate and channel replaces sharp_share, on a logarithmic scale, 0 to 1.",
+        description="How far the median of plate and channel replaces typical_sharpness (logarithmic), 0 to 1.",
     )
     steepness: Annotated[float, Field(gt=0, le=10)] = Field(
-        2.0, description="Twice the share makes the odds of the score this power of two better."
+        2.0, description="Twice the sharpness multiplies the odds of the score by two to this power."
     )
-    signal: Annotated[float, Field(gt=0)] = Field(
-        0.05, description="structure_snr at which an image of snr 3.5 counts half; less is taken for noise."
+    structure_z: Annotated[float, Field(gt=0)] = Field(
+        30.0, description="structure_z at which a signal counts half; pure noise stays below 5."
+    )
+    object_z: Annotated[float, Field(gt=0)] = Field(
+        12.0, description="object_z at which a single object counts half; pure noise stays below 5."
     )
 
 
 class Focus:
-    """Odds of being sharp, gated by the evidence that there is a signal.
+    """Odds of being sharp, as far as there is a signal that can be judged.
 
-    With s = mid_band_share, m its median over plate x channel, w = baseline_weight and k = steepness:
+    With s = sharpness, m its median over plate x channel, w = baseline_weight, k = steepness, and z and o the features
+    structure_z and object_z over the parameters of their names:
 
-        expected = sharp_share^(1 - w) m^w        (sharp_share where the group is too small)
-        sharp    = s^k / (s^k + expected^k)
-        evidence = structure_snr / signal * max(snr - 3, .1) / .5
-        gate     = evidence^2 / (1 + evidence^2)
-        score    = gate * sharp
+        expected   = typical_sharpness^(1 - w) m^w      (typical_sharpness where the group is too small)
+        confidence = z^2 / (1 + z^2)
+        odds       = (s / expected)^(k confidence)      (even odds where sharpness is mere chance)
+        gate       = e / (1 + e), e = z^4 + o^4
+        score      = gate * odds / (1 + odds)
 
-    Range [0, 1]. Blank images and pure noise have no evidence and score about 0, blurred ones score low, and on a plate
+    Range [0, 1]. Blank images and pure noise have no gate and score about 0, blurred ones score low, and on a plate
     that is sharp throughout the typical image scores above .5. The choices and their evidence: design/focus.md.
     NaN where one of the features has no value.
     """
@@ -66,42 +70,44 @@ class Focus:
 
     def needs(self) -> list[str]:
         """Return the three features it reads."""
-        return [SHARE, STRUCTURE, SNR]
+        return [SHARPNESS, STRUCTURE, OBJECT]
 
     def score(self, planes: PlaneTable) -> Values:
         """Return values in [0, 1] of shape (plane,)."""
-        ratio = planes.features[SHARE] / self._expected(planes)
-        odds = np.power(np.maximum(ratio, 0.0), self._settings.steepness)
+        z = self._structure(planes)
+        confidence = z**2 / (1 + z**2)
+        ratio = np.maximum(planes.features[SHARPNESS] / self._expected(planes), _LEAST_RATIO)
+        odds = np.power(ratio, self._settings.steepness * confidence)
         score: Values = odds / (1 + odds) * self._gate(planes)
         return score
 
     def explain(self, planes: PlaneTable, rows: NDArray[np.int64], values: Values) -> list[str]:
-        """Name what decided: too little signal, or the share against what was expected."""
-        share = planes.features[SHARE][rows]
-        expected = self._expected(planes)[rows]
-        gate = self._gate(planes)[rows]
-        median = planes.median[SHARE][rows]
+        """Name what decided: too little signal, or the sharpness against what was expected."""
+        sharpness = planes.features[SHARPNESS][rows].tolist()
+        expected = self._expected(planes)[rows].tolist()
+        gate = self._gate(planes)[rows].tolist()
+        median = planes.median[SHARPNESS][rows].tolist()
         texts = []
-        for s, e, g, m, v in zip(
-            share.tolist(), expected.tolist(), gate.tolist(), median.tolist(), values.tolist(), strict=True
-        ):
+        for s, e, g, m, v in zip(sharpness, expected, gate, median, values.tolist(), strict=True):
             if g < 0.5:
-                texts.append(f"hardly any signal above the noise (evidence {g:.2f} of 1): can't be judged as sharp")
+                texts.append(f"hardly any signal above the noise (evidence {g:.2f} of 1): sharpness can't be judged")
                 continue
             verdict = "sharp" if v >= 0.5 else "blurred"
-            against = "too few planes to compare with" if isnan(m) else f"plate and channel have {m:.3f}"
-            texts.append(f"{verdict}: {s:.3f} of the structure is fine detail, {e:.3f} expected ({against})")
+            against = "too few planes to compare with" if isnan(m) else f"median of plate and channel {m:.3f}"
+            texts.append(f"{verdict}: sharpness {s:.3f}, {e:.3f} expected ({against})")
         return texts
 
     def _expected(self, planes: PlaneTable) -> Values:
-        fixed, weight = self._settings.sharp_share, self._settings.baseline_weight
-        # A group without any fine detail (all blank) must not make its noise look sharp by comparison.
-        median = np.clip(planes.median[SHARE], fixed / 10, 1.0)
+        fixed, weight = self._settings.typical_sharpness, self._settings.baseline_weight
+        median = np.maximum(planes.median[SHARPNESS], fixed * _LEAST_MEDIAN)
         return np.where(np.isnan(median), fixed, fixed * (median / fixed) ** weight)
 
+    def _structure(self, planes: PlaneTable) -> Values:
+        # Values run to millions; beyond a thousand times the limit nothing changes, and powers stay finite.
+        return np.clip(planes.features[STRUCTURE] / self._settings.structure_z, 0.0, 1e3)
+
     def _gate(self, planes: PlaneTable) -> Values:
-        structure = np.maximum(planes.features[STRUCTURE], 0.0) / self._settings.signal
-        tail = np.maximum(planes.features[SNR] - _NOISE_SNR, _LEAST_TAIL) / _SNR_UNIT
-        evidence = np.minimum(structure * tail, 1e6)
-        gate: Values = evidence**2 / (1 + evidence**2)
+        alone = np.clip(planes.features[OBJECT] / self._settings.object_z, 0.0, 1e3)
+        evidence = self._structure(planes) ** 4 + alone**4
+        gate: Values = evidence / (1 + evidence)
         return gate

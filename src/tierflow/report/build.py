@@ -42,13 +42,20 @@ def render(content: Mapping[str, Any]) -> str:
     """Fill the template. Every text is escaped; the only script that may run is the page's own, named by its hash."""
     script = _asset("report.js")
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
-    policy = f"default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'sha256-{digest}'; base-uri 'none'; form-action 'none'"
-    return _environment().get_template("report.html.j2").render(
-        **content,
-        security=policy,
-        style=Markup(_asset("style.css")),  # noqa: S704 - our own file
-        script=Markup(script),  # noqa: S704 - our own file
-        json=Markup(page_json(content["data"])),  # noqa: S704 - escaped by page_json
+    security = (
+        "default-src 'none'; img-src data:; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'; "
+        f"script-src 'sha256-{digest}'"
+    )
+    return (
+        _environment()
+        .get_template("report.html.j2")
+        .render(
+            **content,
+            security=security,
+            style=Markup(_asset("style.css")),  # noqa: S704 - our own file
+            script=Markup(script),  # noqa: S704 - our own file
+            json=Markup(page_json(content["data"])),  # noqa: S704 - escaped by page_json
+        )
     )
 
 
@@ -102,7 +109,9 @@ def _environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters.update(size=text.size, short=lambda value: text.number(value, 3), printable=text.printable, spoken=spoken, coded=coded)
+    environment.filters.update(
+        size=text.size, short=lambda value: text.number(value, 3), printable=text.printable, spoken=spoken, coded=coded
+    )
     return environment
 
 

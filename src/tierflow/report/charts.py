@@ -38,7 +38,9 @@ def score_histogram(counts: Whole, cuts: Sequence[Cut], *, alt: str, note: str) 
         alt: The chart in words.
         note: Shown beside the title.
     """
-    plot = Plot("How interesting the objects are", alt, note=note, x_label="interestingness", y_label="objects", height=260)
+    plot = Plot(
+        "How interesting the objects are", alt, note=note, x_label="interestingness", y_label="objects", height=260
+    )
     bins = len(counts)
     top = max(1.0, float(counts.sum(axis=1).max(initial=0)) * 1.04)
     axis = Scale(0.0, top)
@@ -82,7 +84,7 @@ def relation(values: Values, score: Values, tier: Whole, *, title: str, about: s
     rho = spearman(values, score)
     strength = "no clear relation" if np.isnan(rho) or abs(rho) < 0.3 else ("rises" if rho > 0 else "falls")
     said = strength if strength[0] == "n" else f"{strength} with the score"
-    note = f"{said}, rank correlation {number(rho, 2)}" if np.isfinite(rho) else said
+    note = f"{said}, rank correlation {rho:.2f}" if np.isfinite(rho) else said
     plot = Plot(title, f"{title} against interestingness: {note}.", note=note, x_label=about, y_label="interestingness")
     plot.kind = "small"
     plot.y_ticks([(0, "0"), (0.5, "0.5"), (1, "1")])
@@ -138,7 +140,11 @@ def violins(
     values, group = values[known], group[known]
     axis = scale or fit(values)
     rows = len(names)
-    medians = [f"{name} {number(float(np.median(values[group == i])), 3)}" for i, name in enumerate(names) if (group == i).any()]
+    medians = [
+        f"{name} {number(float(np.median(values[group == i])), 3)}"
+        for i, name in enumerate(names)
+        if (group == i).any()
+    ]
     plot = Plot(title, f"{title} by channel; medians: {', '.join(medians)}.", x_label=about, height=34 + 46 * rows)
     plot.kind = "small rows"
     plot.x_ticks(axis.ticks(4), grid=True)

@@ -64,7 +64,9 @@ def failure_rows(objects: Objects, source: Source, config: Config) -> list[Row]:
 
 
 def _rows(found: dict[str, Any], objects: Objects, source: Source, config: Config) -> list[Row]:
-    ranked = sorted(((flag, indices) for flag, indices in found.items() if len(indices)), key=lambda item: -len(item[1]))
+    ranked = sorted(
+        ((flag, indices) for flag, indices in found.items() if len(indices)), key=lambda item: -len(item[1])
+    )
     rules = {rule.flag: rule for rule in config.score.flags}
     rows = []
     for flag, indices in ranked:

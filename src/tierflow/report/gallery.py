@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,11 +11,12 @@ import numpy as np
 from tierflow.report import words
 from tierflow.report.images import Picture, picture
 from tierflow.report.reading import Unshown, read_picture_plane
-from tierflow.report.text import counted, number, printable, size
+from tierflow.report.text import TIMES, counted, number, printable, size
 from tierflow.report.text import score as score_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
+    from pathlib import Path
 
     from numpy.typing import NDArray
 
@@ -110,14 +110,18 @@ def _top(indices: NDArray[np.int64], score: NDArray[np.float64], wanted: int) ->
     chosen = np.concatenate([above, np.unique(spread)])
     ranked = chosen[np.argsort(-score[chosen], kind="stable")]
     value = number(abs(float(border)), 3)
-    note = f" {counted(len(equal), 'object')} share the score {value}; {free} of them stand here." if len(equal) > free else ""
+    note = (
+        f" {counted(len(equal), 'object')} share the score {value}; {free} of them stand here."
+        if len(equal) > free
+        else ""
+    )
     return indices[ranked].tolist(), note
 
 
 def _varied(objects: Objects, failed: NDArray[np.int64], wanted: int) -> list[int]:
     """Take failed objects of every kind of failure in turn, so that a rare one isn't crowded out."""
     kinds = [failed[mask[failed]].tolist() for mask in objects.flags.values()]
-    queues = sorted((queue for queue in kinds if queue), key=len) + [failed.tolist()]
+    queues = [*sorted((queue for queue in kinds if queue), key=len), failed.tolist()]
     chosen: dict[int, None] = {}
     for turn in range(max(map(len, queues), default=0)):
         for queue in queues:
@@ -208,7 +212,7 @@ def _pixels(row: Mapping[str, Any]) -> str:
     if row.get("width") is None:
         return ""
     planes = f", {counted(int(row['planes']), 'plane')}" if row.get("planes") else ""
-    return f"{row['width']:,} x {row['height']:,} {row.get('dtype') or ''}{planes}".replace(" x ", " \u00d7 ")
+    return f"{row['width']:,} {TIMES} {row['height']:,} {row.get('dtype') or ''}{planes}"
 
 
 def _measured(row: Mapping[str, Any], name: str, baseline: Baseline) -> dict[str, Any] | None:
@@ -251,7 +255,9 @@ def pictures_for(
             damaged=row.get("status") != "ok",
         )
         try:
-            return picture(pixels, edge=edge, detail=0 if crowded else DETAIL_PX, quality=70 if crowded else 80, note=note)
+            return picture(
+                pixels, edge=edge, detail=0 if crowded else DETAIL_PX, quality=70 if crowded else 80, note=note
+            )
         except ValueError as error:
             raise Unshown(str(error)) from error
 
@@ -264,7 +270,7 @@ def locate(row: Mapping[str, Any], *, input_root: Path | None, output: Path) -> 
     Raises:
         Unshown: if it is neither at its destination nor in the input.
     """
-    candidates = [output / row["destination"]] if row.get("destination") else []
+    candidates: list[Path] = [output / row["destination"]] if row.get("destination") else []
     if input_root is not None:
         raw = row.get("path_bytes")
         candidates.append(input_root / (os.fsdecode(raw) if raw is not None else str(row["path"])))

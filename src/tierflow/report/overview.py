@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 UNDECIDED = "not placed"
 
+
 @dataclass(frozen=True, slots=True)
 class TierRow:
     """One tier of the strip and its legend.
@@ -87,7 +88,13 @@ def tier_rows(objects: Objects, tier: NDArray[np.int64], config: Config, ranges:
 
 
 def _driver(driver: str, root: str | None) -> str:
-    verbs = {"link": "linked", "copy": "copied", "move": "moved", "none": "left where it is", "trash": "put in the trash"}
+    verbs = {
+        "link": "linked",
+        "copy": "copied",
+        "move": "moved",
+        "none": "left where it is",
+        "trash": "put in the trash",
+    }
     place = f" to {printable(root)}" if root else ""
     return verbs.get(driver, f"stored by {driver}") + place
 

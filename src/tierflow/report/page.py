@@ -7,6 +7,7 @@ import platform
 import shlex
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,31 +15,25 @@ import numpy as np
 from tierflow import __version__, config_io
 from tierflow.config import QUARANTINE
 from tierflow.policies.base import Cut
-from tierflow.report import charts, gallery, overview, plates, whatif, words
+from tierflow.report import charts, gallery, measures, overview, whatif, words
 from tierflow.report.findings import failure_rows, flag_rows
 from tierflow.report.listing import STATIC, listing
 from tierflow.report.objects import Objects, choose_features, read_objects
-from tierflow.report.palette import SEQUENTIAL, tier_colours
 from tierflow.report.palette import QUARANTINE as QUARANTINE_COLOUR
-from tierflow.report.text import count, counted, number, printable, size
+from tierflow.report.palette import tier_colours
+from tierflow.report.text import counted, number, printable, size
 from tierflow.tables import feature_columns
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
-    from pathlib import Path
 
-    from markupsafe import Markup
     from numpy.typing import NDArray
 
     from tierflow.config import Config
-    from tierflow.report.scale import Scale
     from tierflow.report.source import Source
 
 HISTOGRAM_BINS = 40
 MOST_FEATURES = 10
-SCATTERS = 6
-CHANNELS = 8
-MOMENTS = 60
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,7 +77,7 @@ def page(material: Material) -> dict[str, Any]:
     ranges = {r["tier"]: r["words"] for r in whatif.ranges([cut.tier for cut in cuts], minima)} if cuts else {}
     scored = objects.measured
     scores = _scores(objects, tier, cuts=cuts, material=material)
-    maps = _plates(objects)
+    maps = measures.plate_maps(objects)
     table = listing(objects, source)
     tiles = _galleries(material, objects)
     return {
@@ -100,9 +95,9 @@ def page(material: Material) -> dict[str, Any]:
         "galleries": tiles,
         "scores": scores,
         "maps": maps,
-        "relations": _relations(objects, tier, cuts) if scored.any() else [],
-        "channels": _channels(objects),
-        "timelines": _timelines(objects),
+        "relations": measures.relations(objects, tier, cuts) if scored.any() else [],
+        "channels": measures.channels(objects),
+        "timelines": measures.timelines(objects),
         "flags": flag_rows(objects, source, config),
         "failures": failure_rows(objects, source, config),
         "table": table,
@@ -130,7 +125,9 @@ def _preferred(config: Config) -> list[str]:
 
 
 def _names_line(objects: Objects) -> str:
-    wells = {(int(r), int(c)) for r, c in zip(*objects.well, strict=True) if r > 0} if len(objects) <= 200_000 else set()
+    wells = (
+        {(int(r), int(c)) for r, c in zip(*objects.well, strict=True) if r > 0} if len(objects) <= 200_000 else set()
+    )
     parts = [
         counted(len(objects.plate.names), "plate") if len(objects.plate.names) else "",
         counted(len(wells), "well position") if wells else "",
@@ -163,7 +160,15 @@ def _galleries(material: Material, objects: Objects) -> list[dict[str, Any]]:
             gallery.tile(row, number_of=first + i, features=features, baseline=material.baseline, show=show)
             for i, row in enumerate(rows)
         ]
-        groups.append({"pick": pick, "tiles": tiles, "ratio": _ratio(tiles), "edge": config.report.thumbnail_px, "colours": colours})
+        groups.append(
+            {
+                "pick": pick,
+                "tiles": tiles,
+                "ratio": _ratio(tiles),
+                "edge": config.report.thumbnail_px,
+                "colours": colours,
+            }
+        )
         first += len(tiles)
     return groups
 
@@ -175,8 +180,6 @@ def _ratio(tiles: Sequence[gallery.Tile]) -> str:
 
 
 def _folder(text: object) -> Path | None:
-    from pathlib import Path
-
     return Path(str(text)) if text else None
 
 
@@ -232,89 +235,6 @@ def _free(objects: Objects, policy: Mapping[str, Any]) -> NDArray[np.bool_]:
         if flag in objects.flags:
             forced |= objects.flags[flag]
     return ~forced
-
-
-def _plates(objects: Objects) -> dict[str, Any] | None:
-    drawn, total = plates.grids(objects)
-    if not drawn:
-        return None
-    measures = {"interestingness": "interestingness (median)"}
-    measures |= {name: f"{words.feature(name).label} (median)" for name in objects.features}
-    measures |= {"flagged": "objects with a finding", "failed": "objects that failed"}
-    return {
-        "plates": [(grid.name, plates.draw(grid, number_of=i)) for i, grid in enumerate(drawn)],
-        "measures": measures,
-        "hidden": total - len(drawn),
-        "total": total,
-        "wide": max(grid.columns for grid in drawn),
-        "data": plates.page_data(drawn, measures),
-        "ramp": ", ".join(SEQUENTIAL),
-    }
-
-
-def _relations(objects: Objects, tier: NDArray[np.int64], cuts: Sequence[Cut]) -> list[Markup]:
-    drawn = []
-    for name, values in objects.features.items():
-        known = np.isfinite(values) & objects.measured
-        if len(drawn) < SCATTERS and known.any() and float(np.ptp(values[known])) > 0:
-            title = words.feature(name).label
-            score = np.where(objects.measured, objects.interestingness, np.nan)
-            drawn.append(charts.relation(values, score, tier, title=title, about=name, cuts=cuts))
-    return drawn
-
-
-def _channels(objects: Objects) -> dict[str, Any] | None:
-    counts = objects.channel.counts()
-    if len(counts) == 0:
-        return None
-    chosen = sorted(np.argsort(-counts, kind="stable")[:CHANNELS].tolist())
-    lookup = np.full(len(counts) + 1, -1, dtype=np.int64)
-    lookup[chosen] = np.arange(len(chosen))
-    group = np.where(objects.measured, lookup[objects.channel.codes], -1)
-    names = [printable(objects.channel.names[i]) for i in chosen]
-    scores = [("Interestingness", "interestingness", objects.interestingness)]
-    features = [(words.feature(n).label, n, objects.features[n]) for n in words.PER_CHANNEL if n in objects.features]
-    drawn = [
-        charts.violins(values, group, names, title=title, about=about, scale=_axis_of(title))
-        for title, about, values in [*scores, *features][:SCATTERS]
-        if np.isfinite(values[group >= 0]).any()
-    ]
-    return {"charts": drawn, "hidden": len(counts) - len(chosen)} if drawn else None
-
-
-def _axis_of(title: str) -> Scale | None:
-    return charts.UNIT if title == "Interestingness" else None
-
-
-def _timelines(objects: Objects) -> list[Markup]:
-    moments, names, about = _moments(objects)
-    if len(names) < 3:
-        return []
-    series = [("Interestingness", objects.interestingness)]
-    series += [(words.feature(name).label, values) for name, values in objects.features.items()]
-    measured = [(title, np.where(objects.measured, values, np.nan)) for title, values in series[:3]]
-    return [
-        charts.timeline(values, moments, names, title=title, about=about, scale=_axis_of(title))
-        for title, values in measured
-        if np.isfinite(values[moments >= 0]).any()
-    ]
-
-
-def _moments(objects: Objects) -> tuple[NDArray[np.int64], list[str], str]:
-    """Return the moment of each object, the names of the moments in order, and what they are."""
-    if len(objects.acquired_at.names) >= 3:
-        names, codes = objects.acquired_at.names, objects.acquired_at.codes.astype(np.int64)
-        about = "time of acquisition, in order"
-    else:
-        times, codes = np.unique(np.nan_to_num(objects.timepoint, nan=-1.0), return_inverse=True)
-        unknown = int(times.size > 0 and times[0] < 0)
-        names, codes, about = [number(float(t)) for t in times[unknown:]], codes - unknown, "time point"
-    if len(names) > MOMENTS:
-        edges = np.arange(len(names)) * MOMENTS // len(names)
-        names = [names[int(np.searchsorted(edges, i))] for i in range(MOMENTS)]
-        codes = np.where(codes >= 0, np.append(edges, -1)[codes], -1)
-        about += f", in {MOMENTS} steps"
-    return codes, [printable(name) for name in names], about
 
 
 def _made(material: Material, cuts: Sequence[Cut]) -> dict[str, Any]:

@@ -9,7 +9,7 @@ import numpy as np
 from markupsafe import Markup
 
 from tierflow.report.palette import SEQUENTIAL, between
-from tierflow.report.text import counted, number
+from tierflow.report.text import counted, number, printable
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -103,8 +103,10 @@ def median_by(group: NDArray[np.int64], values: Values, groups: int) -> Values:
 
 
 def span(drawn: list[Grid], measure: str) -> tuple[float, float]:
-    """Return the ends of the colour scale shared by all plates: 0 to 1 for scores, 0 to the most for numbers of
-    objects, else percentiles 2 and 98."""
+    """Return the ends of the colour scale that all plates share.
+
+    They are 0 and 1 for scores, 0 and the most for numbers of objects, else percentiles 2 and 98.
+    """
     if measure == "interestingness":
         return 0.0, 1.0
     values = np.concatenate([grid.values[measure].ravel() for grid in drawn])
@@ -127,24 +129,37 @@ def draw(grid: Grid, *, number_of: int) -> Markup:
     left, top = 26, 18
     width, height = left + grid.columns * CELL, top + grid.rows * CELL
     scores = grid.values["interestingness"]
-    parts = [Markup("")]
     every = 1 if grid.columns <= 24 else 2
     size = 9 if grid.columns <= 12 else 11 if grid.columns <= 24 else 15
-    for c in range(0, grid.columns, every):
-        parts.append(Markup('<text x="{}" y="{}">{}</text>').format(left + c * CELL + CELL / 2, top - 5, c + 1))
-    for r in range(0, grid.rows, every):
-        y = top + r * CELL + CELL / 2 + size * 0.35
-        parts.append(Markup('<text x="{}" y="{:.1f}">{}</text>').format(left / 2, y, row_name(r)))
-    for r in range(grid.rows):
-        for c in range(grid.columns):
-            parts.append(_cell(grid, r, c, left=left, top=top, score=float(scores[r, c])))
+    shift = CELL / 2 + size * 0.35
+    heads = [
+        Markup('<text x="{}" y="{}">{}</text>').format(left + c * CELL + CELL / 2, top - 5, c + 1)
+        for c in range(0, grid.columns, every)
+    ]
+    sides = [
+        Markup('<text x="{}" y="{:.1f}">{}</text>').format(left / 2, top + r * CELL + shift, row_name(r))
+        for r in range(0, grid.rows, every)
+    ]
+    cells = [
+        _cell(grid, r, c, left=left, top=top, score=float(scores[r, c]))
+        for r in range(grid.rows)
+        for c in range(grid.columns)
+    ]
     finite = scores[np.isfinite(scores)]
     middle = number(float(np.median(finite)), 2) if finite.size else "unknown"
-    alt = f"Plate {grid.name}: {counted(int((grid.objects > 0).sum()), 'well')} with images, median interestingness {middle}"
+    imaged = counted(int((grid.objects > 0).sum()), "well")
     return Markup(
         '<svg class="plate" data-plate="{}" viewBox="0 0 {} {}" style="max-width:{}px" role="img" aria-label="{}"'
         ' font-size="{}">{}</svg>'
-    ).format(number_of, width, height, round(width * (1.5 if grid.columns <= 12 else 1.25)), alt, size, Markup("").join(parts))
+    ).format(
+        number_of,
+        width,
+        height,
+        round(width * (2 if grid.columns <= 12 else 1.3)),
+        f"Plate {printable(grid.name)}: {imaged} with images, median interestingness {middle}",
+        size,
+        Markup("").join([*heads, *sides, *cells]),
+    )
 
 
 def _cell(grid: Grid, r: int, c: int, *, left: int, top: int, score: float) -> Markup:

@@ -75,7 +75,11 @@ def _salvage(path: Path) -> tuple[Pixels, str]:
 
 def _whole_pieces(page: Any, data: bytes) -> tuple[Pixels, str]:
     shape = (page.imagelength, page.imagewidth, page.samplesperpixel)
-    if np.prod(shape) * page.dtype.itemsize > SALVAGE_MB * 1_000_000 or shape[2] not in (1, 3) or page.planarconfig != 1:
+    if (
+        np.prod(shape) * page.dtype.itemsize > SALVAGE_MB * 1_000_000
+        or shape[2] not in (1, 3)
+        or page.planarconfig != 1
+    ):
         raise Unshown("nothing could be read")
     canvas = np.zeros(shape, dtype=page.dtype)
     rows = 0

@@ -35,7 +35,8 @@ class Scale:
                 inner = np.log(np.maximum(values, self.low) / self.low) / math.log(self.high / self.low)
         else:
             inner = (np.asarray(values, dtype=np.float64) - self.low) / (self.high - self.low)
-        return np.clip(inner, 0.0, 1.0)
+        places: NDArray[np.float64] = np.clip(inner, 0.0, 1.0)
+        return places
 
     def at(self, value: float) -> float:
         """Return the position of one value."""

@@ -22,7 +22,9 @@ if TYPE_CHECKING:
 class Source(Protocol):
     """Rows of objects, of which columns or single rows can be had without holding everything."""
 
-    schema: pa.Schema
+    @property
+    def schema(self) -> pa.Schema:
+        """Return the columns that there are."""
 
     def __len__(self) -> int:
         """Return the number of objects."""
@@ -73,7 +75,12 @@ class CatalogueSource:
             raise InputMissingError(f"{folder} holds no table: run the step index, or `tierflow run` again")
         counts = [_rows_of(path) for path in self._files]
         self._starts = np.concatenate([[0], np.cumsum(counts)])
-        self.schema = tables.read(self._files[0], columns=None).schema
+        self._schema = tables.read(self._files[0]).schema
+
+    @property
+    def schema(self) -> pa.Schema:
+        """Return the columns of the first file; all have the same."""
+        return self._schema
 
     def __len__(self) -> int:
         """Return the number of objects."""

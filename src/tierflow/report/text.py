@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 import unicodedata
 
+NONE = "\u2013"
+TIMES = "\u00d7"
 _SIZES = ("B", "kB", "MB", "GB", "TB", "PB")
 _SUPERSCRIPT = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 
@@ -31,19 +33,19 @@ def _visible(character: str) -> str:
 
 
 def number(value: float | None, digits: int = 4) -> str:
-    """Return a number with `digits` significant digits, thousands apart; an en dash for none.
+    """Return a number with `digits` significant digits, thousands apart; a dash for none.
 
-    >>> number(12345.678), number(0.000123), number(2.4e-9), number(None)
-    ('12,346', '0.000123', '2.4 x 10⁻⁹', '–')
+    >>> number(12345.678), number(0.000123), number(None) == NONE
+    ('12,346', '0.000123', True)
     """
     if value is None or not math.isfinite(value):
-        return "–"
+        return NONE
     if value == 0:
         return "0"
     exponent = math.floor(math.log10(abs(value)))
     if exponent < -4 or exponent > 9:
         mantissa = f"{value / 10**exponent:.{max(digits - 2, 0)}f}".rstrip("0").rstrip(".")
-        return f"{mantissa} x 10{str(exponent).translate(_SUPERSCRIPT)}"
+        return f"{mantissa} {TIMES} 10{str(exponent).translate(_SUPERSCRIPT)}"
     decimals = max(digits - 1 - exponent, 0)
     text = f"{value:,.{decimals}f}"
     return text.rstrip("0").rstrip(".") if "." in text else text

@@ -48,7 +48,7 @@ def fine_histogram(score: Values, size: Whole) -> dict[str, list[int]]:
 
 
 def tally(score: Values, size: Whole, minima: Sequence[float]) -> tuple[list[int], list[int]]:
-    """Return objects and bytes per tier, best first, when tiers begin at `minima` (falling) and the last takes the rest."""
+    """Return objects and bytes per tier, best first; tiers begin at `minima` (falling), the last takes the rest."""
     # Counting the cut-offs above a value gives its tier: half-open, the cut-off itself belongs to the better tier.
     tier = np.searchsorted(-np.asarray(minima, dtype=np.float64), -score, side="left")
     counts = np.bincount(tier, minlength=len(minima) + 1)
@@ -75,7 +75,10 @@ def scenarios(score: Values, size: Whole, minima: Sequence[float]) -> list[Scena
         ("looser by 0.1", [max(0.0, m - 0.1) for m in minima]),
         ("equal steps of interestingness", equal),
         (f"{_fraction(tiers)} of the objects each", by_rank),
-        ("best 5 % apart", [float(np.quantile(score, 0.95)), *[min(m, float(np.quantile(score, 0.95))) for m in equal[1:]]]),
+        (
+            "best 5 % apart",
+            [float(np.quantile(score, 0.95)), *[min(m, float(np.quantile(score, 0.95))) for m in equal[1:]]],
+        ),
     ]
     return [Scenario(name, chosen, *tally(score, size, chosen)) for name, chosen in sets]
 

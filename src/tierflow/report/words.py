@@ -22,7 +22,8 @@ class Finding(NamedTuple):
 
 _FEATURES = {
     "mid_band_share": Meaning(
-        "Mid-band share", "Share of the image's variation at the size of cell structures: high in focus, low when blurred."
+        "Mid-band share",
+        "Share of the image's variation at the size of cell structures: high in focus, low when blurred.",
     ),
     "snr": Meaning("Signal to noise", "How far the brightest pixels rise above the background, in units of the noise."),
     "structure_snr": Meaning("Structure to noise", "How far real structure rises above the noise."),
@@ -30,13 +31,18 @@ _FEATURES = {
     "foreground_share": Meaning("Foreground share", "Share of the pixels that are brighter than the background."),
     "saturated_share": Meaning("Saturated share", "Share of the pixels at the detector's limit."),
     "background": Meaning("Background", "Level of the pixels without signal, in counts."),
-    "illumination_ratio": Meaning("Illumination ratio", "Brightest over darkest part of the smooth background: 1 is even."),
+    "illumination_ratio": Meaning(
+        "Illumination ratio", "Brightest over darkest part of the smooth background: 1 is even."
+    ),
     "entropy_bits": Meaning("Entropy", "How varied the pixel values are, in bits."),
     "dynamic_range": Meaning("Dynamic range", "Span of the pixel values that is really used."),
     "ImageQuality_PowerLogLogSlope": Meaning(
-        "Power spectrum slope", "Slope of the log-log power spectrum: near 0 or above for noise, strongly negative for blur."
+        "Power spectrum slope",
+        "Slope of the log-log power spectrum: near 0 or above for noise, strongly negative for blur.",
     ),
-    "ImageQuality_FocusScore": Meaning("Focus score", "Variance over mean: grows with brightness as well as with focus."),
+    "ImageQuality_FocusScore": Meaning(
+        "Focus score", "Variance over mean: grows with brightness as well as with focus."
+    ),
     "ImageQuality_LocalFocusScore": Meaning("Local focus score", "How much the focus score differs between tiles."),
     "ImageQuality_Correlation": Meaning("Correlation", "Likeness of pixels some distance apart: low when sharp."),
     "ImageQuality_PercentMaximal": Meaning("Per cent maximal", "Per cent of the pixels at the image's own maximum."),
@@ -80,21 +86,43 @@ PER_CHANNEL = (
 """Features whose distribution is drawn for each channel: focus first, then light."""
 
 _FLAGS = {
-    "empty_file": Finding("The file has no bytes.", "Copy it again from the microscope; the acquisition may have been stopped."),
-    "missing": Finding("The file vanished after the scan, or a link leads nowhere.", "Find out who moved it, then run again."),
+    "empty_file": Finding(
+        "The file has no bytes.", "Copy it again from the microscope; the acquisition may have been stopped."
+    ),
+    "missing": Finding(
+        "The file vanished after the scan, or a link leads nowhere.", "Find out who moved it, then run again."
+    ),
     "unreadable": Finding("The file is damaged or not an image.", "Open it in Fiji; if that fails too, copy it again."),
-    "truncated": Finding("The file ends before the image does.", "Copy it again; the transfer or the acquisition broke off."),
-    "unsupported": Finding("A kind of file that isn't read.", "Convert it to TIFF or PNG, or leave it out with scan.exclude."),
-    "too_large": Finding("The image declares more pixels than may be held.", "Raise extract.max_plane_mb, or tile the image."),
-    "unmeasurable": Finding("No feature can be computed from the pixels.", "Look for NaN, a single value or an empty image."),
-    "unscored": Finding("The score could not be computed.", "See the reason; a feature that the function needs is missing."),
-    "not_scored": Finding("The score could not be computed.", "See the reason; a feature that the function needs is missing."),
+    "truncated": Finding(
+        "The file ends before the image does.", "Copy it again; the transfer or the acquisition broke off."
+    ),
+    "unsupported": Finding(
+        "A kind of file that isn't read.", "Convert it to TIFF or PNG, or leave it out with scan.exclude."
+    ),
+    "too_large": Finding(
+        "The image declares more pixels than may be held.", "Raise extract.max_plane_mb, or tile the image."
+    ),
+    "unmeasurable": Finding(
+        "No feature can be computed from the pixels.", "Look for NaN, a single value or an empty image."
+    ),
+    "unscored": Finding(
+        "The score could not be computed.", "See the reason; a feature that the function needs is missing."
+    ),
+    "not_scored": Finding(
+        "The score could not be computed.", "See the reason; a feature that the function needs is missing."
+    ),
     "blank": Finding("No structure above the noise.", "Check the well, the stain and the lamp."),
-    "out_of_focus": Finding("Much less fine detail than its neighbours.", "Check autofocus; a whole row or edge hints at a tilted plate."),
+    "out_of_focus": Finding(
+        "Much less fine detail than its neighbours.", "Check autofocus; a whole row or edge hints at a tilted plate."
+    ),
     "low_signal": Finding("Little light above the background.", "Check exposure and stain."),
-    "saturated": Finding("Pixels at the detector's limit: intensities there are lost.", "Shorten the exposure in this channel."),
+    "saturated": Finding(
+        "Pixels at the detector's limit: intensities there are lost.", "Shorten the exposure in this channel."
+    ),
     "duplicate": Finding("The same pixels occur in another file.", "A frozen camera or a double copy: keep one."),
-    "uneven_illumination": Finding("One side is brighter than the other.", "Check the lamp's alignment; correct the shading."),
+    "uneven_illumination": Finding(
+        "One side is brighter than the other.", "Check the lamp's alignment; correct the shading."
+    ),
     "debris": Finding("A very bright spot or fibre.", "Look before you trust intensities."),
 }
 

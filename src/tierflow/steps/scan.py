@@ -79,10 +79,19 @@ def run(*, summary: Out, config: Param) -> None:
         max_bytes=settings.scan.shard_mb * _BYTES_PER_MB,
     )
     store.save(summary.parent / "shards", shards, former, source=str(root), dataset=settings.dataset_name)
+    _remove_tables(output, {shard_name(number) for number in shards})
     content = _summary(root, settings, rows, shards) | _report(found, known, naming, paths)
     for warning in content["warnings"]:
         _LOG.warning("%s", warning)
     write_text(summary, json.dumps(content, indent=1, sort_keys=True, ensure_ascii=False) + "\n")
+
+
+def _remove_tables(output: Path, shards: Collection[str]) -> None:
+    """Remove what later steps made of shards that no longer exist: searches and the report read whole folders."""
+    for folder in ("extract", "score", "place", "catalogue", "index"):
+        for table in (output / folder).glob("*"):
+            if table.stem.isdigit() and table.stem not in shards:
+                table.unlink(missing_ok=True)
 
 
 def _input_folder(settings: Config, output: Path) -> Path:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import struct
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import tifffile
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-Make = "Callable[[np.random.Generator], bytes]"
+    from numpy.typing import NDArray
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,14 +33,14 @@ class Trouble:
     good: list[Path]
 
 
-def tiff(pixels: np.ndarray, **options: object) -> bytes:  # type: ignore[type-arg]
+def tiff(pixels: NDArray[Any], **options: Any) -> bytes:
     """Return the bytes of a TIFF of `pixels`; `options` are tifffile's."""
     stream = io.BytesIO()
     tifffile.imwrite(stream, pixels, **options)
     return stream.getvalue()
 
 
-def scene(random: np.random.Generator, shape: tuple[int, int] = (96, 112)) -> np.ndarray:  # type: ignore[type-arg]
+def scene(random: np.random.Generator, shape: tuple[int, int] = (96, 112)) -> NDArray[np.uint16]:
     """Return a small uint16 image, shape (y, x), with spots on a noisy background."""
     y, x = np.mgrid[: shape[0], : shape[1]]
     image = random.normal(200, 8, shape)

@@ -148,7 +148,7 @@ def _packed_in_12_bits(image):
 
 def test_stk_has_one_directory_for_all_planes():
     stack = np.stack([scene((32, 40), seed=i) for i in range(3)])
-    first = tiff(stack[0], extratags=[(33629, 5, 3, (1, 1) * 3, True)])
+    first = tiff(stack[0], extratags=[(33628, 4, 4, (0, 1, 1, 100), True), (33629, 5, 3, (1, 1) * 3, True)])
     found = read(first + stack[1:].tobytes())
     assert positions(found) == [(0, 0, z, 0) for z in range(3)]
     assert all(np.array_equal(p.pixels, s) for p, s in zip(found, stack, strict=True))
@@ -175,7 +175,7 @@ def test_imagej_hyperstack_counts_channels_then_z_then_time():
 
 def test_lsm_skips_its_thumbnails_and_splits_its_channels(tmp_path):
     info = _lsm_info()
-    stack = np.stack([np.stack([scene((32, 40), seed=z * 2 + c) for c in range(2)]) for z in range(2)])
+    stack = np.stack([np.stack([scene((32, 40), seed=z * 3 + c) for c in range(3)]) for z in range(2)])
     path = tmp_path / "a.lsm"
     with tifffile.TiffWriter(path, byteorder="<") as writer:
         for z in range(2):
@@ -183,14 +183,14 @@ def test_lsm_skips_its_thumbnails_and_splits_its_channels(tmp_path):
             writer.write(stack[z], planarconfig="separate", photometric="minisblack", metadata=None, extratags=tags)
             writer.write(np.zeros((8, 8), "uint8"), subfiletype=1, metadata=None)
     found = read(path.read_bytes())
-    assert positions(found) == [(0, 0, 0, 0), (0, 1, 0, 0), (0, 0, 1, 0), (0, 1, 1, 0)]
-    assert all(np.array_equal(p.pixels, s) for p, s in zip(found, stack.reshape(4, 32, 40), strict=True))
+    assert positions(found) == [(0, c, z, 0) for z in range(2) for c in range(3)]
+    assert all(np.array_equal(p.pixels, s) for p, s in zip(found, stack.reshape(6, 32, 40), strict=True))
     assert found[0].pixel_size_um == pytest.approx(0.2)
 
 
 def _lsm_info():
     head = struct.pack("<Ii", 67127628, 264)
     # X, Y, Z, channels, times, type of data, size of the thumbnail.
-    sizes = struct.pack("<8i", 40, 32, 2, 2, 1, 2, 8, 8)
+    sizes = struct.pack("<8i", 40, 32, 2, 3, 1, 2, 8, 8)
     voxels = struct.pack("<6d", 2e-7, 2e-7, 1e-6, 0, 0, 0)
     return (head + sizes + voxels).ljust(264, b"\x00")

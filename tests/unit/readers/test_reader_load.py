@@ -28,7 +28,7 @@ def test_bytes_size_and_hash_of_one_read(tmp_path):
 def test_empty_file(tmp_path):
     path = tmp_path / "empty.tif"
     path.touch()
-    with pytest.raises(EmptyFileError, match="no bytes.*copy it again"):
+    with pytest.raises(EmptyFileError, match=r"no bytes.*copy it again"):
         load(path)
 
 
@@ -44,7 +44,7 @@ def test_links(tmp_path):
     (tmp_path / "dangling").symlink_to("nowhere.tif")
     (tmp_path / "one").symlink_to("two")
     (tmp_path / "two").symlink_to("one")
-    with pytest.raises(MissingFileError, match="'nowhere.tif', which doesn't exist"):
+    with pytest.raises(MissingFileError, match=r"'nowhere\.tif', which doesn't exist"):
         load(tmp_path / "dangling")
     with pytest.raises(MissingFileError, match="circle"):
         load(tmp_path / "one")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import islice
 from math import prod
 from typing import TYPE_CHECKING
 
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
 # No microscope has more channels in one pixel; a declared 2**31 must not become a list of as many names.
 MAX_SAMPLES = 1_000
 # More planes than any file holds: a declared size of 2**31 must not become a loop of as many steps.
-MAX_PLANES = 1_000_000
+MAX_PLANES = 100_000
 _ORDERS = ("XYZCT", "XYZTC", "XYCZT", "XYCTZ", "XYTZC", "XYTCZ")
 
 
@@ -66,19 +67,22 @@ def read(text: str, *, file_name: str) -> Ome | None:
     own_uuid = root.get("UUID")
     images: list[Image] = []
     planes: dict[int, tuple[int, int, int, int]] = {}
-    next_page = 0
+    next_page, left = 0, MAX_PLANES
     for series, element in enumerate(e for e in root if local_name(e) == "Image"):
         pixels = _child(element, "Pixels")
         if pixels is None:
             continue
         images.append(_image(element, pixels))
         layout = _Layout(pixels)
-        if not any(local_name(e) == "TiffData" for e in pixels):
-            # Without TiffData the pages of all images follow one another.
-            planes.update((next_page + i, (series, *layout.position(i))) for i in range(layout.count))
-            next_page += layout.count
+        if any(local_name(e) == "TiffData" for e in pixels):
+            listed = _listed(pixels, layout, own_uuid, file_name)
         else:
-            planes.update(_listed(pixels, layout, series, own_uuid, file_name))
+            # Without TiffData the pages of all images follow one another.
+            listed = zip(range(next_page, MAX_PLANES), map(layout.position, range(layout.count)), strict=False)
+            next_page += layout.count
+        for page, position in islice(listed, left):
+            planes[page] = (series, *position)
+            left -= 1
     return Ome(tuple(images), planes)
 
 
@@ -128,18 +132,17 @@ class _Layout:
 
 
 def _listed(
-    pixels: Element, layout: _Layout, series: int, own_uuid: str | None, file_name: str
-) -> Iterator[tuple[int, tuple[int, int, int, int]]]:
-    left = MAX_PLANES
+    pixels: Element, layout: _Layout, own_uuid: str | None, file_name: str
+) -> Iterator[tuple[int, tuple[int, int, int]]]:
+    """Yield the page and the (c, z, t) of each plane that TiffData elements place in this file."""
     for element in (e for e in pixels if local_name(e) == "TiffData"):
         if not _is_here(_child(element, "UUID"), own_uuid, file_name):
             continue
         page, first = _number(element, "IFD", 0), layout.index(element)
         # The standard: without PlaneCount one plane if IFD is given, else all of them.
         count = _number(element, "PlaneCount", 1 if "IFD" in element.attrib else layout.count)
-        count = max(0, min(count, layout.count - first, left))
-        left -= count
-        yield from ((page + i, (series, *layout.position(first + i))) for i in range(count))
+        for i in range(max(0, min(count, layout.count - first))):
+            yield page + i, layout.position(first + i)
 
 
 def _is_here(uuid: Element | None, own_uuid: str | None, file_name: str) -> bool:
