@@ -119,23 +119,27 @@ def _measured(plane: Plane, extractors: Sequence[Extractor]) -> Row:
     """Return the features of a plane, and the first histogram and pixel hash that an extractor gives."""
     row: Row = {}
     for extractor in extractors:
-        found = _measure(plane, extractor)
-        row |= {name: float(value) if math.isfinite(value) else None for name, value in found.features.items()}
+        features, found = _measure(plane, extractor)
+        row |= features
         if row.get("histogram") is None:
             row["histogram"] = found.histogram
         row["pixel_hash"] = row.get("pixel_hash") or found.pixel_hash
     return row
 
 
-def _measure(plane: Plane, extractor: Extractor) -> Measurement:
+def _measure(plane: Plane, extractor: Extractor) -> tuple[Row, Measurement]:
     """Call an extractor; one that fails in a way nobody foresaw spoils a plane, not a run.
 
+    Returns:
+        The features with null for what isn't finite, and the whole measurement.
+
     Raises:
-        UnmeasurableError: if it can't measure the plane.
+        UnmeasurableError: if it can't measure the plane, or gives something that isn't a number.
         TryAgainError: if it met a full disk or storage that is away.
     """
     try:
-        return extractor.measure(plane)
+        found = extractor.measure(plane)
+        return {name: float(v) if math.isfinite(v) else None for name, v in found.features.items()}, found
     except (ObjectError, TryAgainError):
         raise
     except Exception as error:

@@ -48,7 +48,7 @@ def folder(tmp_path):
 
 
 def shard_of(root, names=None):
-    names = sorted(os.listdir(os.fsencode(root))) if names is None else [os.fsencode(n) for n in names]
+    names = sorted(os.fsencode(n) for n in (names if names is not None else [p.name for p in root.iterdir()]))
     rows = [
         {
             "object_id": hashlib.sha256(name).hexdigest()[:32],

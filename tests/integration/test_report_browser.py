@@ -39,6 +39,7 @@ FLAGS = (
     "--virtual-time-budget=4000",
 )
 ATTACK = "document.documentElement.dataset.hacked='yes'"
+HOME = "not an origin"
 HOSTILE = (
     f"a/<script>{ATTACK}</script>.tif",
     f"a/\"><img src=x onerror={ATTACK}>.tif",
@@ -132,6 +133,19 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return target
 
 
+def requests_of_pages(log: Path) -> list[str]:
+    """Return the addresses that pages asked for; the browser's own calls home have no origin as their initiator."""
+    found = []
+    for line in log.read_text(encoding="utf-8", errors="replace").splitlines():
+        if '"initiator"' not in line:
+            continue
+        event, _ = json.JSONDecoder().raw_decode(line)
+        parameters = event["params"]
+        if parameters["initiator"] != HOME and "url" in parameters:
+            found.append(parameters["url"])
+    return found
+
+
 def opened(browser: str, page: Path, folder: Path) -> tuple[str, list[str], list[str]]:
     """Return the document after its scripts ran, console messages, and addresses asked for over a network."""
     log = folder / "net.json"
@@ -140,9 +154,16 @@ def opened(browser: str, page: Path, folder: Path) -> tuple[str, list[str], list
         [*command, page.resolve().as_uri()], capture_output=True, text=True, timeout=120, check=True, errors="replace"
     )
     console = [line for line in done.stderr.splitlines() if "CONSOLE" in line]
-    text = log.read_text(encoding="utf-8", errors="replace")
-    asked = [url for url in re.findall(r'"url":"([^"]+)"', text) if re.match(r"(https?|wss?|ftp):", url)]
-    return done.stdout, console, asked
+    return done.stdout, console, requests_of_pages(log)
+
+
+def test_the_network_log_sees_what_a_page_asks_for(browser: str, tmp_path: Path) -> None:
+    """The other tests' empty list means something."""
+    page = tmp_path / "asks.html"
+    page.write_text('<!doctype html><img src="http://127.0.0.1:9/x.png"><script>nowhere()</script>', encoding="utf-8")
+    _, console, asked = opened(browser, page, tmp_path)
+    assert "http://127.0.0.1:9/x.png" in asked
+    assert any("nowhere" in line for line in console)
 
 
 def driven(page: Path, folder: Path, script: str) -> Path:

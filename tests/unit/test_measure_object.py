@@ -36,7 +36,7 @@ class Fake:
 def stack(tmp_path):
     path = tmp_path / "stack.tif"
     pixels = np.arange(3, dtype="uint8")[:, None, None] * np.ones((1, 20, 30), "uint8")
-    tifffile.imwrite(path, pixels, metadata=None)
+    tifffile.imwrite(path, pixels, metadata=None, photometric="minisblack")
     return path
 
 

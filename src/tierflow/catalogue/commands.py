@@ -183,7 +183,7 @@ def parse_sort(text: str) -> tuple[Sort, ...]:
     >>> parse_sort("-interestingness, path")
     (Sort(field='interestingness', descending=True), Sort(field='path', descending=False))
     """
-    return tuple(Sort(name.lstrip("-+"), descending=name.startswith("-")) for name in parse_names(text))
+    return tuple(Sort(name.removeprefix("-"), descending=name.startswith("-")) for name in parse_names(text))
 
 
 def parse_names(text: str) -> tuple[str, ...]:

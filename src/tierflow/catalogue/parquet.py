@@ -74,7 +74,8 @@ class ParquetCatalogue:
         # Reading the one file is faster than having the engine decode all columns of all files.
         table = tables.read(Path(found[0][0]))
         rows = table.filter(pc.equal(table["object_id"], pa.scalar(object_id))).to_pylist()
-        return rows[0] if rows else None
+        # Tables of other shards may have columns that this one lacks.
+        return dict.fromkeys(self._engine.snapshot().schema.names) | rows[0] if rows else None
 
     def search(self, query: Query) -> Page:
         """Return one page of objects.

@@ -233,9 +233,20 @@ def check_one(leaf: Eq | In | Range | Exists | Prefix | Contains, known: Fields)
 def _check_range(leaf: Range, field: Field) -> Range:
     if field.kind == "texts":
         raise QueryError(f"field {field.name!r} is a list and has no order: use {field.name}:value")
-    # 2.5 is a fair limit for whole numbers, though none equals it.
-    loose = replace(field, kind="number") if field.kind == "integer" else field
-    return Range(leaf.field, **{name: coerce(value, loose) for name, value in leaf.bounds().items()})
+    bounds = {name: _bound(name, value, field) for name, value in leaf.bounds().items()}
+    return Range(leaf.field, **bounds)
+
+
+def _bound(name: str, value: Scalar, field: Field) -> Scalar:
+    """Return a bound as the field's type; 2.5 is a fair bound of whole numbers, though none equals it."""
+    if field.kind != "integer":
+        return coerce(value, field)
+    number = _number(value, field)
+    whole = _whole(value, number)
+    if whole is None:
+        # Compared as floats, whole numbers beyond 2**53 would lose their last digits.
+        whole = math.floor(number) if name in ("gt", "lte") else math.ceil(number)
+    return max(-INT64_MAX, min(whole, INT64_MAX))
 
 
 def _check_text(leaf: Prefix | Contains, field: Field, text: str) -> Filter:

@@ -2,7 +2,7 @@
 
 numpy's transform runs one line at a time and gives all frequencies. Here many lines are transformed side by side, so
 that every loop runs on vectors, and columns are only transformed as far as their frequency is wanted; at 2160 x 2160 px
-that is about five times faster. Sizes with a prime factor above 31 go through numpy.
+that is about five times faster. Sizes with a prime factor above 31, and planes of fewer than 32 rows, go through numpy.
 
 Lines of length n = n1 * n2 are transformed in four steps (Bailey 1990): n2 transforms of length n1, a twist, a swap of
 the two axes, n1 transforms of length n2; the short transforms are Stockham's, which need no bit reversal.
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 LARGEST_FACTOR = 31
 # Complex lines side by side: four work buffers of a 2160 px line then fit a core's own cache.
 _LANES = 16
-_PIECE = 64
 _RADICES = (4, 5, 3, 2, 7, 11, 13, 17, 19, 23, 29, 31)
 
 
@@ -42,12 +41,12 @@ def low_corner(values: NDArray[Any], *, mean: float, rows: int, columns: int) ->
     """
     height, width = values.shape
     across, down = _plan(width), _plan(height)
-    if across is None or down is None:
+    if across is None or down is None or height < 2 * _LANES:
         half = np.fft.rfft(values.astype(np.float32) - np.float32(mean), axis=1)[:, : columns + 1]
         picked: NDArray[np.complex64] = np.fft.fft(half, axis=0)[np.arange(-rows, rows + 1) % height]
         return picked
     real, imaginary = _transform_rows(values, np.float32(mean), columns, *across)
-    return _transform_columns(real, imaginary, height, rows, *down)
+    return _transform_columns(real, imaginary, rows, columns, *down)
 
 
 _Plan = tuple["NDArray[np.int64]", "NDArray[np.int64]", "NDArray[np.complex64]", "NDArray[np.complex64]"]
@@ -144,48 +143,6 @@ def _radix4(xr: Line, xi: Line, yr: Line, yi: Line, m: int, s: int, roots: NDArr
 
 
 @njit(cache=True, nogil=True, fastmath=True)
-def _radix5(xr: Line, xi: Line, yr: Line, yi: Line, m: int, s: int, roots: NDArray[np.complex64], step: int) -> None:
-    c1, c2 = np.float32(np.cos(2 * np.pi / 5)), np.float32(np.cos(4 * np.pi / 5))
-    s1, s2 = np.float32(np.sin(2 * np.pi / 5)), np.float32(np.sin(4 * np.pi / 5))
-    for p in range(m):
-        w1, w2, w3, w4 = roots[step * p], roots[2 * step * p], roots[3 * step * p], roots[4 * step * p]
-        a, o = s * p, 5 * s * p
-        t = s * m
-        ar, br, cr = xr[a : a + s], xr[a + t : a + t + s], xr[a + 2 * t : a + 2 * t + s]
-        dr, er = xr[a + 3 * t : a + 3 * t + s], xr[a + 4 * t : a + 4 * t + s]
-        ai, bi, ci = xi[a : a + s], xi[a + t : a + t + s], xi[a + 2 * t : a + 2 * t + s]
-        di, ei = xi[a + 3 * t : a + 3 * t + s], xi[a + 4 * t : a + 4 * t + s]
-        fr, gr, hr = yr[o : o + s], yr[o + s : o + 2 * s], yr[o + 2 * s : o + 3 * s]
-        kr, lr = yr[o + 3 * s : o + 4 * s], yr[o + 4 * s : o + 5 * s]
-        fi, gi, hi = yi[o : o + s], yi[o + s : o + 2 * s], yi[o + 2 * s : o + 3 * s]
-        ki, li = yi[o + 3 * s : o + 4 * s], yi[o + 4 * s : o + 5 * s]
-        for q in range(s):
-            pr, pi = br[q] + er[q], bi[q] + ei[q]
-            qr, qi = cr[q] + dr[q], ci[q] + di[q]
-            # Differences times -i.
-            ur, ui = bi[q] - ei[q], er[q] - br[q]
-            vr, vi = ci[q] - di[q], dr[q] - cr[q]
-            fr[q] = ar[q] + pr + qr
-            fi[q] = ai[q] + pi + qi
-            mr, mi = ar[q] + c1 * pr + c2 * qr, ai[q] + c1 * pi + c2 * qi
-            nr, ni = s1 * ur + s2 * vr, s1 * ui + s2 * vi
-            zr, zi = mr + nr, mi + ni
-            gr[q] = zr * w1.real - zi * w1.imag
-            gi[q] = zr * w1.imag + zi * w1.real
-            zr, zi = mr - nr, mi - ni
-            lr[q] = zr * w4.real - zi * w4.imag
-            li[q] = zr * w4.imag + zi * w4.real
-            mr, mi = ar[q] + c2 * pr + c1 * qr, ai[q] + c2 * pi + c1 * qi
-            nr, ni = s2 * ur - s1 * vr, s2 * ui - s1 * vi
-            zr, zi = mr + nr, mi + ni
-            hr[q] = zr * w2.real - zi * w2.imag
-            hi[q] = zr * w2.imag + zi * w2.real
-            zr, zi = mr - nr, mi - ni
-            kr[q] = zr * w3.real - zi * w3.imag
-            ki[q] = zr * w3.imag + zi * w3.real
-
-
-@njit(cache=True, nogil=True, fastmath=True)
 def _radix_odd(
     xr: Line, xi: Line, yr: Line, yi: Line, m: int, s: int, roots: NDArray[np.complex64], step: int, radix: int
 ) -> None:
@@ -227,8 +184,6 @@ def _stockham(
             _radix3(xr, xi, yr, yi, m, s, roots, step)
         elif radix == 2:  # noqa: PLR2004
             _radix2(xr, xi, yr, yi, m, s, roots, step)
-        elif radix == 5:  # noqa: PLR2004
-            _radix5(xr, xi, yr, yi, m, s, roots, step)
         else:
             _radix_odd(xr, xi, yr, yi, m, s, roots, step, radix)
         xr, xi, yr, yi = yr, yi, xr, xi
@@ -281,35 +236,25 @@ def _transform_rows(
     """Transform all rows, two real rows as one complex line; return (column frequency, row), real and imaginary."""
     height, width = values.shape
     pair = 2 * _LANES
-    tall = -(-height // pair) * pair
-    real = np.empty((columns + 1, tall), dtype=np.float32)
-    imaginary = np.empty((columns + 1, tall), dtype=np.float32)
-    xr = np.zeros(width * _LANES, dtype=np.float32)
-    xi = np.zeros(width * _LANES, dtype=np.float32)
+    # At least as many columns as the next transform takes side by side.
+    real = np.zeros((max(columns + 1, _LANES), height), dtype=np.float32)
+    imaginary = np.zeros_like(real)
+    xr = np.empty(width * _LANES, dtype=np.float32)
+    xi = np.empty_like(xr)
     yr = np.empty_like(xr)
     yi = np.empty_like(xr)
     half = np.float32(0.5)
-    for base in range(0, tall, pair):
-        # In pieces, so that the lines written to stay in the innermost cache.
-        for piece in range(0, width, _PIECE):
-            end = min(piece + _PIECE, width)
+    for block in range(-(-height // pair)):
+        # The last block overlaps the one before it, so that all are full.
+        base = min(block * pair, height - pair)
+        upper = values[base : base + _LANES]
+        lower = values[base + _LANES : base + pair]
+        for x in range(width):
             for lane in range(_LANES):
-                y = base + lane
-                if y < height:
-                    row = values[y]
-                    for x in range(piece, end):
-                        xr[x * _LANES + lane] = np.float32(row[x]) - mean
-                else:
-                    for x in range(piece, end):
-                        xr[x * _LANES + lane] = np.float32(0)
-                y += _LANES
-                if y < height:
-                    row = values[y]
-                    for x in range(piece, end):
-                        xi[x * _LANES + lane] = np.float32(row[x]) - mean
-                else:
-                    for x in range(piece, end):
-                        xi[x * _LANES + lane] = np.float32(0)
+                xr[x * _LANES + lane] = np.float32(upper[lane, x]) - mean
+        for x in range(width):
+            for lane in range(_LANES):
+                xi[x * _LANES + lane] = np.float32(lower[lane, x]) - mean
         in_y = _four_steps(xr, xi, yr, yi, first, second, twist, roots)
         zr, zi = (yr, yi) if in_y else (xr, xi)
         for k in range(columns + 1):
@@ -326,32 +271,33 @@ def _transform_rows(
 def _transform_columns(
     real: NDArray[np.float32],
     imaginary: NDArray[np.float32],
-    height: int,
     rows: int,
+    columns: int,
     first: NDArray[np.int64],
     second: NDArray[np.int64],
     twist: NDArray[np.complex64],
     roots: NDArray[np.complex64],
 ) -> NDArray[np.complex64]:
-    """Transform the columns and keep row frequencies -rows..rows."""
-    columns = real.shape[0]
-    out = np.empty((2 * rows + 1, columns), dtype=np.complex64)
-    xr = np.zeros(height * _LANES, dtype=np.float32)
-    xi = np.zeros(height * _LANES, dtype=np.float32)
+    """Transform columns 0..columns and keep row frequencies -rows..rows."""
+    height = real.shape[1]
+    out = np.empty((2 * rows + 1, real.shape[0]), dtype=np.complex64)
+    xr = np.empty(height * _LANES, dtype=np.float32)
+    xi = np.empty_like(xr)
     yr = np.empty_like(xr)
     yi = np.empty_like(xr)
-    for base in range(0, columns, _LANES):
-        used = min(_LANES, columns - base)
-        for piece in range(0, height, _PIECE):
-            end = min(piece + _PIECE, height)
-            for lane in range(used):
-                for y in range(piece, end):
-                    xr[y * _LANES + lane] = real[base + lane, y]
-                    xi[y * _LANES + lane] = imaginary[base + lane, y]
+    for block in range(-(-real.shape[0] // _LANES)):
+        base = min(block * _LANES, real.shape[0] - _LANES)
+        some_real, some_imaginary = real[base : base + _LANES], imaginary[base : base + _LANES]
+        for y in range(height):
+            for lane in range(_LANES):
+                xr[y * _LANES + lane] = some_real[lane, y]
+        for y in range(height):
+            for lane in range(_LANES):
+                xi[y * _LANES + lane] = some_imaginary[lane, y]
         in_y = _four_steps(xr, xi, yr, yi, first, second, twist, roots)
         zr, zi = (yr, yi) if in_y else (xr, xi)
         for k in range(-rows, rows + 1):
             a = k % height * _LANES
-            for q in range(used):
+            for q in range(_LANES):
                 out[k + rows, base + q] = complex(zr[a + q], zi[a + q])
-    return out
+    return out[:, : columns + 1]

@@ -20,7 +20,7 @@ from tierflow.features.pixel_hash import hash_pixels
 from tierflow.features.pixels import GrayPlane, to_gray
 from tierflow.features.residual import TILE_PX, Residual, residual_of
 from tierflow.features.saturation import detector_limit, saturated_share
-from tierflow.features.spectrum import MIN_SIDE_PX, Band, band_power, low_frequencies, power_slope
+from tierflow.features.spectrum import MIN_SIDE_PX, Band, Spectrum, band_power, power_slope, spectrum_of
 from tierflow.features.tiles import TileSums, local_focus_features, tile_sums
 
 if TYPE_CHECKING:
@@ -104,23 +104,22 @@ def _spectral_features(
     plane: Plane, gray: GrayPlane, levels: Levels, *, settings: FeatureSettings, sums: TileSums
 ) -> dict[str, float]:
     """Return the slope and tierflow's measures of structure and noise."""
-    height, width = gray.values.shape
-    mean = levels.raw_mean / gray.count
-    filled = _filled(gray, mean)
+    filled, unit = _filled(gray, levels)
+    mean = levels.raw_mean / unit
     mid = mid_band(plane.pixel_size_um or settings.pixel_size_um)
-    bands = (mid, Band(_JUST_ABOVE_ZERO, STRUCTURE_EDGES_PX[-1]), *structure_octaves(max(height, width)))
-    reach = min(width // 2, max(int(STRUCTURE_EDGES_PX[-1] * width) + 2, min(height, width) // 8 + 1))
-    spectrum = low_frequencies(filled, mean=mean, reach=reach)
+    whole = Band(_JUST_ABOVE_ZERO, STRUCTURE_EDGES_PX[-1])
+    bands = (mid, whole, *structure_octaves(max(gray.values.shape)))
+    spectrum = spectrum_of(filled, mean=mean, highest_px=STRUCTURE_EDGES_PX[-1])
     residual = residual_of(filled, mean=mean)
     # No noise is smaller than that of rounding to whole counts (or to float32).
-    rounding = gray.step / gray.count / math.sqrt(12) or float(np.abs(levels.scaled).max()) * 2.0**-24 or 1.0
-    sigma = max(residual.sigma, rounding) * gray.count
+    rounding = max(gray.step / unit / math.sqrt(12), 2.0**-24)
+    sigma = max(residual.sigma, rounding) * unit
     background = signal.background_level(levels)
     return {
-        "ImageQuality_PowerLogLogSlope": 0.0 if _spread_is_zero(levels) else power_slope(spectrum, width=width),
-        **_band_features(spectrum, residual, shape=(height, width), bands=bands, rounding=rounding),
-        "object_z": object_z(filled, sums, scale=TILE_PX, sigma=sigma / gray.count),
-        "noise_sigma": residual.sigma * gray.count,
+        "ImageQuality_PowerLogLogSlope": 0.0 if _spread_is_zero(levels) else power_slope(spectrum),
+        **_band_features(spectrum, residual, bands=bands, rounding=rounding),
+        "object_z": object_z(filled, sums.divided(unit / gray.count), scale=TILE_PX, sigma=sigma / unit),
+        "noise_sigma": residual.sigma * unit,
         "background": background,
         "snr": signal.signal_to_noise(levels, sigma=sigma),
         "foreground_share": signal.foreground_share(levels, background=background, sigma=sigma),
@@ -130,18 +129,13 @@ def _spectral_features(
 
 
 def _band_features(
-    spectrum: NDArray[np.complex64],
-    residual: Residual,
-    *,
-    shape: tuple[int, int],
-    bands: tuple[Band, ...],
-    rounding: float,
+    spectrum: Spectrum, residual: Residual, *, bands: tuple[Band, ...], rounding: float
 ) -> dict[str, float]:
     names = ("mid_band_share", "sharpness", "structure_snr", "structure_z")
-    if min(shape) < MIN_SIDE_PX:
+    if min(spectrum.height, spectrum.width) < MIN_SIDE_PX:
         return dict.fromkeys(names, math.nan)
-    mid, low, *octaves = band_power(spectrum, width=shape[1], bands=bands)
-    pixels = shape[0] * shape[1]
+    mid, low, *octaves = band_power(spectrum, bands)
+    pixels = spectrum.height * spectrum.width
     floored = replace(residual, white_power=max(residual.white_power, rounding * rounding))
     return {
         "mid_band_share": signal.mid_band_share(mid, energy=residual.energy * pixels),
@@ -166,11 +160,19 @@ def _value_features(plane: Plane, gray: GrayPlane, levels: Levels, *, settings: 
     }
 
 
-def _filled(gray: GrayPlane, mean: float) -> NDArray[Any]:
-    """Return the values with the mean in place of NaN, as CellProfiler fills masked pixels."""
-    if gray.finite == gray.values.size:
-        return gray.values
-    return np.where(np.isnan(gray.values), np.float32(mean), gray.values)
+def _filled(gray: GrayPlane, levels: Levels) -> tuple[NDArray[Any], float]:
+    """Return finite values for the transform, and the raw counts per 1.0 of them.
+
+    The mean takes the place of NaN, as CellProfiler fills masked pixels. Real numbers are divided by the largest one:
+    their squares must neither overflow nor vanish in single precision.
+    """
+    if gray.is_integer:
+        return gray.values, 1.0
+    peak = max(abs(float(levels.scaled[0])), abs(float(levels.scaled[-1]))) or 1.0
+    values = gray.values / np.float32(peak)
+    if gray.finite < values.size:
+        values[np.isnan(values)] = np.float32(levels.raw_mean / gray.count / peak)
+    return values, gray.count * peak
 
 
 def _spread_is_zero(levels: Levels) -> bool:

@@ -1,12 +1,15 @@
-"""The low frequencies of a plane's Fourier transform, shared by PowerLogLogSlope and the measures of structure."""
+"""PowerLogLogSlope and the power in bands of frequencies, from one transform of the plane."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numba import njit
+
+from tierflow.features.fft import low_corner
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -14,41 +17,52 @@ if TYPE_CHECKING:
 MIN_SIDE_PX = 8
 
 
-def low_frequencies(values: NDArray[Any], *, mean: float, reach: int) -> NDArray[np.complex64]:
-    """Return the transform of (values - mean) for column frequencies 0..reach, in single precision.
+@dataclass(frozen=True, slots=True)
+class Spectrum:
+    """Low frequencies of a plane minus its mean, without a window.
 
-    Nothing above is needed: the slope uses an eighth of each axis and the bands end below; energies of the whole
+    Attributes:
+        corner: Shape (2 * rows + 1, columns + 1): row frequencies -rows..rows, column frequencies 0..columns. Those of
+            negative column frequency are their conjugates.
+        height: Rows of the plane.
+        width: Columns of the plane.
+    """
+
+    corner: NDArray[np.complex64]
+    height: int
+    width: int
+
+
+def spectrum_of(values: NDArray[Any], *, mean: float, highest_px: float) -> Spectrum:
+    """Transform a plane, as far as the slope and the bands need it.
+
+    The slope uses an eighth of each axis, the bands end at `highest_px` cycles per pixel, and energies of the whole
     spectrum come from the pixels (Parseval).
 
     Args:
-        values: Finite pixels, shape (y, x).
-        mean: Subtracted first, so that the other coefficients keep their digits.
-        reach: Highest column frequency, at most width // 2.
-
-    Returns:
-        Shape (y, reach + 1): row frequencies in numpy's order (0, 1, .. , -1), column frequencies 0..reach.
+        values: Finite pixels, shape (y, x), C-contiguous.
+        mean: Mean of the values.
+        highest_px: Upper end of the highest band in cycles per pixel.
     """
-    rows = np.fft.rfft(values.astype(np.float32) - np.float32(mean), axis=1)[:, : reach + 1]
-    return np.fft.fft(rows, axis=0)
+    height, width = values.shape
+    # The slope's mirrored rings reach two frequencies beyond the last ring, the window's filter one beyond a band.
+    rings = min(height, width) // 8 + 2
+    rows, columns = (min(size // 2, max(int(highest_px * size) + 2, rings)) for size in (height, width))
+    return Spectrum(low_corner(values, mean=mean, rows=rows, columns=columns), height, width)
 
 
-def power_slope(spectrum: NDArray[np.complex64], *, width: int) -> float:
+def power_slope(spectrum: Spectrum) -> float:
     """Return CellProfiler's PowerLogLogSlope.
 
     Ordinary least squares of ln(sum of power in a ring) on ln(ring) for rings 2 .. floor(min(height, width) / 8) - 1,
     where bin (i, j) of the full transform lies in ring floor(sqrt(min(i, H-1-i)^2 + min(j, W-1-j)^2)) + 1. That
     mirror takes frequency -k for k - 1; it is copied because the values must agree. No window. 0 when fewer than two
     rings have power.
-
-    Args:
-        spectrum: From `low_frequencies`, reaching at least min(height, width) // 8 + 1.
-        width: Number of columns of the plane.
     """
-    height = spectrum.shape[0]
-    last = min(height, width) // 8 - 1
+    last = min(spectrum.height, spectrum.width) // 8 - 1
     if last < 3:  # noqa: PLR2004
         return 0.0
-    power = _ring_sums(spectrum, last)[2:]
+    power = _ring_sums(spectrum.corner, _rings(last))[2:]
     ring = np.arange(2, last + 1, dtype=np.float64)
     kept = (power > 0) & np.isfinite(power)
     if np.count_nonzero(kept) < 2:  # noqa: PLR2004
@@ -58,29 +72,36 @@ def power_slope(spectrum: NDArray[np.complex64], *, width: int) -> float:
     return float(x @ (y - y.mean()) / (x @ x))
 
 
+@lru_cache(maxsize=8)
+def _rings(last: int) -> NDArray[np.int32]:
+    """Return ring floor(sqrt(i^2 + j^2)) + 1 of mirrored indices 0..last, or 0 beyond ring `last`; read-only."""
+    index = np.arange(last + 2)
+    ring = np.sqrt(np.add.outer(index**2, index**2)).astype(np.int32) + 1
+    ring[ring > last] = 0
+    ring.setflags(write=False)
+    return ring
+
+
 @njit(cache=True, nogil=True)
-def _ring_sums(spectrum: NDArray[np.complex64], last: int) -> NDArray[np.float64]:
-    """Sum |F|^2 per ring 0..last over the full transform, from its non-negative column frequencies.
+def _ring_sums(corner: NDArray[np.complex64], rings: NDArray[np.int32]) -> NDArray[np.float64]:
+    """Sum |F|^2 per ring over the full transform; ring 0 collects what lies beyond.
 
     Column -m holds the conjugate of (-row, m) and is counted as column m - 1; the same holds for rows.
     """
-    height = spectrum.shape[0]
+    zero = corner.shape[0] // 2
+    last = rings.shape[0] - 2
     out = np.zeros(last + 1)
-    for signed in range(-last - 1, last + 1):
-        i = signed if signed >= 0 else signed + height
-        own = signed if signed >= 0 else -signed - 1
+    for k in range(-last - 1, last + 1):
+        own = rings[k if k >= 0 else -k - 1]
         # The mirrored partner of row frequency k is -k.
-        other = signed - 1 if signed > 0 else -signed
+        other = rings[k - 1 if k > 0 else -k]
+        line = corner[k + zero]
         for m in range(last + 1):
-            f = spectrum[i, m]
-            power = np.float64(f.real) * np.float64(f.real) + np.float64(f.imag) * np.float64(f.imag)
-            ring = int(np.sqrt(np.float64(own * own + m * m))) + 1
-            if ring <= last:
-                out[ring] += power
+            f = line[m]
+            power = np.float64(f.real * f.real + f.imag * f.imag)
+            out[own[m]] += power
             if m > 0:
-                ring = int(np.sqrt(np.float64(other * other + (m - 1) * (m - 1)))) + 1
-                if ring <= last:
-                    out[ring] += power
+                out[other[m - 1]] += power
     return out
 
 
@@ -111,58 +132,64 @@ def hann_squares(size: int) -> NDArray[np.float64]:
     return squares
 
 
-def band_power(spectrum: NDArray[np.complex64], *, width: int, bands: tuple[Band, ...]) -> list[BandPower]:
+def band_power(spectrum: Spectrum, bands: tuple[Band, ...]) -> list[BandPower]:
     """Return the power of the Hann-windowed plane in each band; the coefficient at frequency 0 never counts.
 
     A product with a Hann window is, in the transform, the three-tap filter (-1/4, 1/2, -1/4) along each axis, so the
     transform that the slope needs without a window serves here too.
 
     Args:
-        spectrum: From `low_frequencies`, reaching at least one column frequency above the highest band.
-        width: Number of columns of the plane.
+        spectrum: Reaching at least one frequency above the highest band.
         bands: Bands in cycles per pixel.
     """
-    low = np.array([b.low for b in bands])
-    high = np.array([b.high for b in bands])
-    total, number = _band_sums(spectrum, width, low, high)
-    return [BandPower(total=float(t), number=int(n)) for t, n in zip(total, number, strict=True)]
+    edges = sorted({edge for band in bands for edge in (band.low, band.high)})
+    total, number = _band_sums(spectrum.corner, spectrum.height, spectrum.width, np.array(edges) ** 2)
+    # Between two neighbouring edges the sums are the same for every band, so each coefficient is added once.
+    found = []
+    for band in bands:
+        parts = slice(edges.index(band.low), edges.index(band.high))
+        found.append(BandPower(total=float(total[parts].sum()), number=int(number[parts].sum())))
+    return found
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, fastmath=True)
 def _band_sums(
-    spectrum: NDArray[np.complex64], width: int, low: NDArray[np.float64], high: NDArray[np.float64]
+    corner: NDArray[np.complex64], height: int, width: int, edges: NDArray[np.float64]
 ) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
-    """Filter rows, then columns, with the window's three taps and add up the power per band."""
-    height, columns = spectrum.shape
-    total = np.zeros(low.size)
-    number = np.zeros(low.size, dtype=np.int64)
-    top = high.max()
-    reach = min(columns - 1, width // 2)
-    tall = min(int(top * height) + 1, height // 2)
-    line = np.empty(columns, dtype=np.complex128)
-    for k in range(-tall, tall + 1):
-        if 2 * k == -height:
-            # Row frequency -H/2 is H/2.
-            continue
-        i, up, down = k % height, (k - 1) % height, (k + 1) % height
-        for m in range(columns):
-            line[m] = 0.5 * spectrum[i, m] - 0.25 * (spectrum[up, m] + spectrum[down, m])
+    """Filter rows, then columns, with the window's taps; add up the power between neighbouring (squared) edges."""
+    total = np.zeros(edges.size - 1)
+    number = np.zeros(edges.size - 1, dtype=np.int64)
+    rows, columns = corner.shape[0] // 2, corner.shape[1] - 1
+    top = np.sqrt(edges[-1])
+    half, quarter = np.float32(0.5), np.float32(0.25)
+    real = np.empty(columns + 2, dtype=np.float32)
+    imaginary = np.empty(columns + 2, dtype=np.float32)
+    power = np.empty(columns, dtype=np.float32)
+    reach = min(rows - 1, int(top * height))
+    for k in range(-reach, reach + 1):
+        here, above, below = corner[rows + k], corner[rows + k - 1], corner[rows + k + 1]
+        for m in range(columns + 1):
+            real[m + 1] = half * here[m].real - quarter * (above[m].real + below[m].real)
+            imaginary[m + 1] = half * here[m].imag - quarter * (above[m].imag + below[m].imag)
         # Column -1 of row k is the conjugate of column 1 of row -k, which the row filter doesn't change.
-        n, nup, ndown = (-k) % height, (-k + 1) % height, (-k - 1) % height
-        left = np.conj(0.5 * spectrum[n, 1] - 0.25 * (spectrum[nup, 1] + spectrum[ndown, 1]))
-        fy = k / height
-        for m in range(reach):
-            fx = m / width
-            f = np.sqrt(fx * fx + fy * fy)
-            if f == 0 or f > top:
-                continue
-            before = left if m == 0 else line[m - 1]
-            v = 0.5 * line[m] - 0.25 * (before + line[m + 1])
-            # Every column frequency but 0 stands for its negative too.
-            weight = 1 if m == 0 else 2
-            power = weight * (v.real * v.real + v.imag * v.imag)
-            for b in range(low.size):
-                if low[b] <= f < high[b]:
-                    total[b] += power
-                    number[b] += weight
+        mirror = half * corner[rows - k, 1] - quarter * (corner[rows - k + 1, 1] + corner[rows - k - 1, 1])
+        real[0] = mirror.real
+        imaginary[0] = -mirror.imag
+        for m in range(columns):
+            a = half * real[m + 1] - quarter * (real[m] + real[m + 2])
+            b = half * imaginary[m + 1] - quarter * (imaginary[m] + imaginary[m + 2])
+            power[m] = a * a + b * b
+        square = (k / height) ** 2
+        # Frequency rises along the row, so each part is one run of columns.
+        start = 0
+        for part in range(-1, edges.size - 1):
+            beyond = edges[part + 1] - square
+            end = start if beyond <= 0 else min(columns, max(start, int(np.ceil(np.sqrt(beyond) * width))))
+            if part >= 0:
+                for m in range(start, end):
+                    # Every column frequency but 0 stands for its negative too.
+                    weight = 1 if m == 0 else 2
+                    total[part] += weight * np.float64(power[m])
+                    number[part] += weight
+            start = end
     return total, number

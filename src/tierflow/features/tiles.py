@@ -28,6 +28,10 @@ class TileSums:
         with np.errstate(invalid="ignore"):
             return self.total / self.number
 
+    def divided(self, by: float) -> TileSums:
+        """Return the sums of the values divided by `by`."""
+        return TileSums(self.number, self.total / by, self.squares / by / by)
+
     def merged(self, rows: int, columns: int) -> TileSums:
         """Join blocks of `rows` x `columns` neighbouring tiles; both must divide the number of tiles."""
 

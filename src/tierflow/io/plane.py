@@ -15,7 +15,8 @@ class Plane:
     """One image plane and the facts from its file's metadata.
 
     Attributes:
-        pixels: Raw values as stored, shape (y, x) for gray or (y, x, 3) for RGB; never scaled.
+        pixels: Raw values as stored, shape (y, x) for gray or (y, x, 3) for RGB; never scaled. Read-only
+            when it comes from a file.
         series: Image series in the file, from 0.
         c: Channel index in the file, from 0.
         z: Depth index in the file, from 0.

@@ -83,10 +83,11 @@ def choose(objects: Objects, wanted: int) -> list[Pick]:
     if wanted == 0:
         return []
     scored = np.flatnonzero(objects.measured)
-    room = min(wanted, (len(scored) + 1) // 2)
+    # A third each: of a few objects, those in the middle are neither.
+    room = min(wanted, -(-len(scored) // 3))
     best, best_note = _top(scored, objects.interestingness[scored], room)
     left = scored[~np.isin(scored, best)]
-    worst, worst_note = _top(left, -objects.interestingness[left], min(wanted, len(left)))
+    worst, worst_note = _top(left, -objects.interestingness[left], min(room, len(left)))
     failed = np.flatnonzero(~objects.measured)
     lost = _varied(objects, failed, wanted)
     picks = [

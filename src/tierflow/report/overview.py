@@ -110,8 +110,8 @@ def verdict(objects: Objects) -> str:
         return f"All {counted(total, 'image')} were measured, and nothing strange was found."
     text = f"{count(fine)} of {counted(total, 'image')} measured fine."
     if flagged:
-        more = "one more was" if flagged == 1 else f"{flagged:,} more were"
-        text += f" {more.capitalize()} measured but carry a finding: {_kinds(objects, objects.measured)}."
+        more = "One more was measured but carries" if flagged == 1 else f"{flagged:,} more were measured but carry"
+        text += f" {more} a finding: {_kinds(objects, objects.measured)}."
     if lost:
         text += f" {_need(lost)} your eyes: {_kinds(objects, ~objects.measured) or 'could not be measured'}."
     return text

@@ -249,7 +249,7 @@ def relocated(output: Path) -> dict[str, Path]:
 
     A file that now lies at the source is another one: callers that find one there should prefer it.
     """
-    moved = {}
+    moved: dict[str, Path] = {}
     for journal, records in each_journal(output):
         moved |= {record.id: path for record in records if (path := _moved_to(journal.output, record))}
     return moved

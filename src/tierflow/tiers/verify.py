@@ -140,19 +140,18 @@ def _leads_to(source: Path, destination: Path) -> bool:
 def _check_unplaced(
     output: Path, placed: set[str], report: VerifyReport, on_progress: Callable[[int], None] | None
 ) -> None:
-    """Check at their source the objects that were never placed, failed to be, or belong to a tier that moves nothing."""
+    """Check at their source the objects that were never placed, failed to be, or whose tier makes no destination."""
     for shard in sorted((output / "scan" / "shards").glob("*.parquet")):
         score = output / "score" / shard.name
         objects = tables.read(shard, ["object_id", "path_bytes"])
         root = Path(tables.metadata_of(objects).get("input", ""))
-        hashes: dict[str, str | None] = {}
-        if score.exists():
-            scores = tables.read(score, ["object_id", "sha256"])
-            hashes = dict(zip(scores["object_id"].to_pylist(), scores["sha256"].to_pylist(), strict=True))
-        for object_id, raw in zip(objects["object_id"].to_pylist(), objects["path_bytes"].to_pylist(), strict=True):
+        scores = tables.read(score, ["object_id", "sha256"]).to_pylist() if score.exists() else []
+        hashes = {row["object_id"]: row["sha256"] for row in scores}
+        for row in objects.to_pylist():
+            object_id = row["object_id"]
             if object_id in placed:
                 continue
-            _check_source(root / os.fsdecode(raw), object_id, hashes.get(object_id), report)
+            _check_source(root / os.fsdecode(row["path_bytes"]), object_id, hashes.get(object_id), report)
             if on_progress is not None:
                 on_progress(1)
 

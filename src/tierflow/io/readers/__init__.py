@@ -27,8 +27,8 @@ def planes(loaded: Loaded, *, max_plane_mb: int) -> Iterator[Plane]:
     """Decode a file's planes one after another; its kind is told by its content, never by its name.
 
     Of a file that was cut off, the planes before the cut come first, then the error. Pixels are the file's own values:
-    no scaling, no inversion of MinIsWhite, no palette of a TIFF applied. They may share memory with `loaded.data` and
-    are then read-only.
+    no scaling, no inversion of MinIsWhite, no palette of a TIFF applied. They are read-only, because they may share
+    memory with `loaded.data`.
 
     Args:
         loaded: The file.
@@ -44,6 +44,13 @@ def planes(loaded: Loaded, *, max_plane_mb: int) -> Iterator[Plane]:
         UnreadableError: if the content is damaged.
         TryAgainError: if the storage goes away while a large file is read.
     """
+    for plane in _decoded(loaded, max_plane_mb):
+        # Always, not only where memory is shared: compiled kernels are built once per kind of array.
+        plane.pixels.flags.writeable = False
+        yield plane
+
+
+def _decoded(loaded: Loaded, max_plane_mb: int) -> Iterator[Plane]:
     head = loaded.head(HEAD_BYTES)
     kind = kind_of(head)
     if kind is None:
