@@ -22,6 +22,8 @@ rule all:
     input:
         "report.html",
         "objects.csv",
+        # Named here too, because Snakemake doesn't rebuild a missing table whose report is newer (undo removes tables).
+        lambda wildcards: run.all_tables(checkpoints.scan.get().output.summary),
 
 
 include: "workflows/rules/scan.smk"

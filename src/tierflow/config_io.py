@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 
     from pydantic_core import ErrorDetails
 
+# The same loader in C, where PyYAML was built with it: every job of a run reads the configuration.
+_SAFE_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+
 
 def read_tree(path: Path) -> dict[str, Any]:
     """Read a YAML file into plain dictionaries without judging its keys.
@@ -27,7 +30,7 @@ def read_tree(path: Path) -> dict[str, Any]:
         ConfigError: if it isn't YAML or not a mapping.
     """
     try:
-        tree = yaml.safe_load(path.read_text(encoding="utf-8"))
+        tree = yaml.load(path.read_text(encoding="utf-8"), Loader=_SAFE_LOADER)  # noqa: S506
     except FileNotFoundError as error:
         raise InputMissingError(f"configuration file {path} not found: check the path given to --config") from error
     except IsADirectoryError as error:

@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -89,7 +90,9 @@ def execute(workflow: Workflow, *, cores: int | None, target: str, dry_run: bool
                 process.wait()
                 raise
         if process.returncode:
-            raise _explain(workflow.output, process.returncode)
+            error = _explain(workflow.output, process.returncode)
+            _leave_partial_report(workflow, str(error))
+            raise error
 
 
 def _command(workflow: Workflow, *, configuration: Path, cores: int | None, target: str) -> list[str]:
@@ -169,6 +172,23 @@ def _explain(output: Path, returncode: int) -> TierflowError:
         return TryAgainError(f"the run was stopped by signal {-returncode}: run the same command again to go on")
     text = (output / LOG).read_text(encoding="utf-8", errors="replace")
     return TierflowError(f"the workflow failed (Snakemake exit code {returncode}); see {output / LOG}\n{_tail(text)}")
+
+
+def _leave_partial_report(workflow: Workflow, problem: str) -> None:
+    """Write objects.csv and the report from what is known, so that a failed run can be looked into.
+
+    A trouble in doing so is not told: it would hide the one that stopped the run.
+    """
+    from tierflow.catalogue.objects_csv import write_objects_csv
+    from tierflow.report.partial import build_partial
+
+    html, objects = workflow.output / "report.html", workflow.output / "objects.csv"
+    with suppress(TierflowError, OSError):
+        write_objects_csv(workflow.output, objects)
+        # Older than everything: Snakemake must never take a stopgap for the result.
+        os.utime(objects, (0, 0))
+        build_partial(output=workflow.output, config=workflow.config, html=html, problem=problem)
+        os.utime(html, (0, 0))
 
 
 def _tail(text: str, lines: int = 15) -> str:

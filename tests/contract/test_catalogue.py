@@ -18,14 +18,16 @@ def fill(records, output, shards):
 
 
 class TestParquetCatalogue(CatalogueContract):
-    def make(self, records, folder):
+    @classmethod
+    def make(cls, records, folder):
         return fill(records, folder / "run", shards=1)
 
 
 class TestParquetCatalogueOfManyShards(CatalogueContract):
     """Shards whose columns differ, in a folder whose name means something to a search engine."""
 
-    def make(self, records, folder):
+    @classmethod
+    def make(cls, records, folder):
         output = folder / "plate=7 [x] *"
         catalogue = fill(records, output, shards=5)
         first = output / "catalogue" / "00000.parquet"

@@ -186,3 +186,14 @@ def test_verify_finds_a_changed_file(example, tmp_path):
     done = tierflow("verify", output)
     assert done.returncode == 70
     assert victim.name in done.stdout
+
+
+def test_a_missing_table_is_made_again(example, tmp_path):
+    output = tmp_path / "results"
+    shutil.copytree(example.output, output)
+    for table in ("place/00000.parquet", "score/00000.parquet"):
+        (output / table).unlink()
+    done = tierflow("run", example.input, "--config", example.config, "--output", output)
+    assert done.returncode == 0, done.stderr
+    assert (output / "place/00000.parquet").exists()
+    assert (output / "score/00000.parquet").exists()

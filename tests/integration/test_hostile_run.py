@@ -65,8 +65,9 @@ def test_two_hundred_bad_files(tmp_path):
     for name in names["odd"]:
         row = rows[name]
         assert (row["tier"] == "quarantine") == (row["status"] == "failed"), row
-    measured = [name for name in names["odd"] if rows[name]["status"] == "ok"]
-    assert len(measured) >= 0.8 * len(names["odd"]), "odd names and shapes are no failures"
+        # Nothing can be said about the focus of a single row of pixels; all else must get a score.
+        if not name.endswith(("cut.jpg", "one pixel.tif", "row.tif", "column.tif")):
+            assert row["status"] == "ok", row
     assert sums(folder) == before, "an input file was changed"
     assert not (tmp_path / "gone").exists()
     assert not Path("gone").exists(), "a file name was run as a command"

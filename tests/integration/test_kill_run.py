@@ -69,7 +69,7 @@ def kill_tree(process: subprocess.Popen[bytes]) -> None:
             if session == process.pid:
                 with suppress(ProcessLookupError):
                     os.kill(int(entry.name), signal.SIGKILL)
-    process.wait()
+    process.communicate()
 
 
 def rows(output: Path, step: str) -> list[dict]:

@@ -1,7 +1,9 @@
 rule baseline:
     input:
         summary="scan/summary.json",
-        tables=lambda wildcards: run.tables("extract", checkpoints.scan.get().output.summary),
+        tables=lambda wildcards: run.tables(
+            "extract", checkpoints.scan.get().output.summary
+        ),
     output:
         baseline="baseline.parquet",
         duplicates="duplicates.parquet",
@@ -9,12 +11,12 @@ rule baseline:
         "logs/baseline.log",
     conda:
         "../../envs/tierflow.yaml"
+    threads: STEPS["baseline"].threads
+    resources:
+        mem_mb=STEPS["baseline"].mem_mb,
     params:
         config="config.yaml",
         extracts="extract",
         settings=run.settings("baseline"),
-    threads: STEPS["baseline"].threads
-    resources:
-        mem_mb=STEPS["baseline"].mem_mb,
     shell:
         STEPS["baseline"].shell()

@@ -7,11 +7,11 @@ rule extract:
         "logs/extract/{shard}.log",
     conda:
         "../../envs/tierflow.yaml"
-    params:
-        config="config.yaml",
-        settings=run.settings("extract"),
     threads: STEPS["extract"].threads
     resources:
         mem_mb=STEPS["extract"].mem_mb,
+    params:
+        config="config.yaml",
+        settings=run.settings("extract"),
     shell:
         STEPS["extract"].shell()

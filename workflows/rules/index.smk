@@ -11,11 +11,11 @@ rule index:
         "logs/index/{shard}.log",
     conda:
         "../../envs/tierflow.yaml"
-    params:
-        config="config.yaml",
-        settings=run.settings("index"),
     threads: STEPS["index"].threads
     resources:
         mem_mb=STEPS["index"].mem_mb,
+    params:
+        config="config.yaml",
+        settings=run.settings("index"),
     shell:
         STEPS["index"].shell()

@@ -9,17 +9,11 @@ rule place:
         "logs/place/{shard}.log",
     conda:
         "../../envs/tierflow.yaml"
-    params:
-        config="config.yaml",
-        settings=run.settings("place"),
     threads: STEPS["place"].threads
     resources:
         mem_mb=STEPS["place"].mem_mb,
+    params:
+        config="config.yaml",
+        settings=run.settings("place"),
     shell:
         STEPS["place"].shell()
-
-
-rule placed:
-    input:
-        tables=lambda wildcards: run.tables("place", checkpoints.scan.get().output.summary),
-    localrule: True

@@ -3,7 +3,9 @@ rule report:
         summary="scan/summary.json",
         policy="policy.json",
         baseline="baseline.parquet",
-        tables=lambda wildcards: run.tables("index", checkpoints.scan.get().output.summary),
+        tables=lambda wildcards: run.tables(
+            "index", checkpoints.scan.get().output.summary
+        ),
     output:
         html="report.html",
         objects="objects.csv",
@@ -11,12 +13,12 @@ rule report:
         "logs/report.log",
     conda:
         "../../envs/tierflow.yaml"
+    threads: STEPS["report"].threads
+    resources:
+        mem_mb=STEPS["report"].mem_mb,
     params:
         config="config.yaml",
         catalogue="catalogue",
         settings=run.settings("report"),
-    threads: STEPS["report"].threads
-    resources:
-        mem_mb=STEPS["report"].mem_mb,
     shell:
         STEPS["report"].shell()

@@ -5,12 +5,12 @@ checkpoint scan:
         "logs/scan.log",
     conda:
         "../../envs/tierflow.yaml"
+    threads: STEPS["scan"].threads
+    resources:
+        mem_mb=STEPS["scan"].mem_mb,
     params:
         config="config.yaml",
         settings=run.settings("scan"),
         fingerprint=lambda wildcards: run.fingerprint,
-    threads: STEPS["scan"].threads
-    resources:
-        mem_mb=STEPS["scan"].mem_mb,
     shell:
         STEPS["scan"].shell()

@@ -10,11 +10,11 @@ rule score:
         "logs/score/{shard}.log",
     conda:
         "../../envs/tierflow.yaml"
-    params:
-        config="config.yaml",
-        settings=run.settings("score"),
     threads: STEPS["score"].threads
     resources:
         mem_mb=STEPS["score"].mem_mb,
+    params:
+        config="config.yaml",
+        settings=run.settings("score"),
     shell:
         STEPS["score"].shell()

@@ -291,9 +291,10 @@ class _Parser:
         return re.sub(r'\\(["\\])', r"\1", found[1])
 
     def _skip_after_value(self) -> None:
-        """Skip space after a value; a quote that touches it is a mistake."""
-        if self._text.startswith('"', self._at):
-            self._fail("expected a space before the quote, or quotes around the whole value")
+        """Skip space after a value; text that touches it is a mistake, such as a forgotten quote."""
+        following = self._text[self._at : self._at + 1]
+        if following and not following.isspace() and following not in "()":
+            self._fail("expected a space here, or quotes around the whole value")
         self._skip()
 
     def _peek(self, word: str) -> bool:

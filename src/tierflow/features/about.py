@@ -8,7 +8,7 @@ _FEATURES: tuple[tuple[str, str, str], ...] = (
     (
         "ImageQuality_FocusScore",
         "",
-        _CP + "Population variance over mean, 0 upwards. Rises with sharpness, but also with brightness and cell count.",
+        _CP + "Population variance over mean, 0 upwards. Rises with sharpness, brightness and cell count alike.",
     ),
     (
         "ImageQuality_PowerLogLogSlope",
@@ -33,7 +33,11 @@ _FEATURES: tuple[tuple[str, str, str], ...] = (
     ("ImageQuality_MeanIntensity", "", _CP + "Mean of the pixels on the 0..1 scale."),
     ("ImageQuality_MedianIntensity", "", _CP + "Median of the pixels on the 0..1 scale."),
     ("ImageQuality_StdIntensity", "", _CP + "Population standard deviation on the 0..1 scale."),
-    ("ImageQuality_MADIntensity", "", _CP + "Median distance from the median on the 0..1 scale, not multiplied by 1.4826."),
+    (
+        "ImageQuality_MADIntensity",
+        "",
+        _CP + "Median distance from the median on the 0..1 scale, without 1.4826.",
+    ),
     ("ImageQuality_MaxIntensity", "", _CP + "Largest pixel on the 0..1 scale."),
     ("ImageQuality_MinIntensity", "", _CP + "Smallest pixel on the 0..1 scale."),
     (
@@ -50,25 +54,26 @@ _FEATURES: tuple[tuple[str, str, str], ...] = (
     (
         "sharpness",
         "",
-        "mid_band_share of the signal alone: the noise's energy is taken away, so one image has one value at any exposure."
-        " 0 to 1, about 0.2 in focus, 0.001 blurred. Random where structure_z and object_z show no signal.",
+        "mid_band_share of the signal alone: the noise's energy is taken away, so one image has one value at any"
+        " exposure. 0 to 1, about 0.2 in focus, 0.001 blurred. Random where structure_z and object_z show no signal.",
     ),
     (
         "structure_snr",
         "",
-        "Power at 0.02 to 0.32 of Nyquist over that of the image's own noise, minus 1; 0 upwards. 0 is nothing but noise.",
+        "Power at 0.02 to 0.32 of Nyquist over that of the image's own noise, minus 1; 0 upwards. 0 is nothing but"
+        " noise.",
     ),
     (
         "structure_z",
         "",
-        "How sure it is that there is more than white noise: excess of the strongest octave from 0.02 to 0.32 of Nyquist"
-        " in standard errors. Below 5 is nothing but noise.",
+        "How sure it is that there is more than white noise: excess of the strongest octave from 0.02 to 0.32 of"
+        " Nyquist in standard errors. Below 5 is nothing but noise.",
     ),
     (
         "object_z",
         "",
-        "How surely some tile of 20 x 20 px differs from its neighbours, in standard errors. Below 5 is nothing but noise;"
-        " finds single objects in an empty field.",
+        "How surely some tile of 20 x 20 px differs from its neighbours, in standard errors. Below 5 is nothing but"
+        " noise; finds single objects in an empty field.",
     ),
     ("snr", "", "(99.9th percentile - median) / noise_sigma, 0 upwards; 3.1 is pure noise."),
     ("noise_sigma", "count", "Standard deviation of the pixel noise in raw counts, from second differences."),

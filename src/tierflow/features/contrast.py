@@ -6,8 +6,8 @@ import math
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numba import njit
 
+from tierflow.features.compiled import compiled
 from tierflow.features.tiles import edges_of
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ def object_z(values: NDArray[Any], sums: TileSums, *, scale: int, sigma: float) 
     return float(contrast.max()) / sigma if math.isfinite(sigma) else math.nan
 
 
-@njit(cache=True, nogil=True, fastmath=True)
+@compiled(fastmath=True)
 def _clipped_sums(
     values: NDArray[Any],
     centre: NDArray[np.float64],

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numba import njit
+
+from tierflow.features.compiled import compiled
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -58,7 +59,7 @@ def _pearson(sums: NDArray[np.int64]) -> float:
     return (n * ab - a * b) / float(spread) ** 0.5 if spread > 0 else 0.0
 
 
-@njit(cache=True, nogil=True)
+@compiled()
 def _pair_sums_by_table(
     values: NDArray[Any], table: NDArray[np.uint8], offsets: NDArray[np.int64]
 ) -> NDArray[np.int64]:
@@ -72,14 +73,10 @@ def _pair_sums_by_table(
             row[x] = table[line[x]]
         whole = np.int64(0)
         whole_squares = np.int64(0)
-        a32 = np.int32(0)
-        b32 = np.int32(0)
         for x in range(width):
-            v = np.int32(row[x])
-            a32 += v
-            b32 += v * v
-        whole += a32
-        whole_squares += b32
+            v = np.int64(row[x])
+            whole += v
+            whole_squares += v * v
         for k in range(offsets.size):
             n = offsets[k]
             if n >= width:
@@ -88,18 +85,18 @@ def _pair_sums_by_table(
             head_squares = np.int64(0)
             tail = np.int64(0)
             tail_squares = np.int64(0)
-            for x in range(min(n, width)):
+            for x in range(n):
                 v = np.int64(row[x])
                 head += v
                 head_squares += v * v
                 u = np.int64(row[width - 1 - x])
                 tail += u
                 tail_squares += u * u
-            product = np.int32(0)
+            product = np.int64(0)
             left = row[: width - n]
             right = row[n:]
             for x in range(left.size):
-                product += np.int32(left[x]) * np.int32(right[x])
+                product += np.int64(left[x]) * np.int64(right[x])
             out[k, 0] += width - n
             out[k, 1] += whole - tail
             out[k, 2] += whole - head
@@ -109,7 +106,7 @@ def _pair_sums_by_table(
     return out
 
 
-@njit(cache=True, nogil=True)
+@compiled()
 def _pair_sums(level: NDArray[np.uint8], offsets: NDArray[np.int64]) -> NDArray[np.int64]:
     """Add up the pair sums of gray levels, leaving out pairs with a gap (255)."""
     height, width = level.shape
@@ -120,7 +117,7 @@ def _pair_sums(level: NDArray[np.uint8], offsets: NDArray[np.int64]) -> NDArray[
             for x in range(width - n):
                 a = np.int64(level[y, x])
                 b = np.int64(level[y, x + n])
-                if a < 8 and b < 8:  # noqa: PLR2004
+                if a < 8 and b < 8:
                     out[k, 0] += 1
                     out[k, 1] += a
                     out[k, 2] += b

@@ -14,7 +14,8 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numba import njit
+
+from tierflow.features.compiled import compiled
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -45,8 +46,15 @@ def low_corner(values: NDArray[Any], *, mean: float, rows: int, columns: int) ->
         half = np.fft.rfft(values.astype(np.float32) - np.float32(mean), axis=1)[:, : columns + 1]
         picked: NDArray[np.complex64] = np.fft.fft(half, axis=0)[np.arange(-rows, rows + 1) % height]
         return picked
-    real, imaginary = _transform_rows(values, np.float32(mean), columns, *across)
-    return _transform_columns(real, imaginary, rows, columns, *down)
+    # At least as many columns as are transformed side by side.
+    real = np.zeros((max(columns + 1, _LANES), height), dtype=np.float32)
+    imaginary = np.zeros_like(real)
+    for start in range(0, height, 2 * _LANES):
+        # The last block overlaps the one before it, so that all are full.
+        base = min(start, height - 2 * _LANES)
+        block = values[base : base + 2 * _LANES].astype(np.float32) - np.float32(mean)
+        _transform_rows(block, base, columns, real, imaginary, *across)
+    return _transform_columns(real, imaginary, rows, *down)[:, : columns + 1]
 
 
 _Plan = tuple["NDArray[np.int64]", "NDArray[np.int64]", "NDArray[np.complex64]", "NDArray[np.complex64]"]
@@ -73,7 +81,7 @@ def _plan(size: int) -> _Plan | None:
     return np.array(first, np.int64), np.array(second, np.int64), twist.astype(np.complex64), roots.astype(np.complex64)
 
 
-@njit(cache=True, nogil=True, fastmath=True)
+@compiled(fastmath=True)
 def _radix2(xr: Line, xi: Line, yr: Line, yi: Line, m: int, s: int, roots: NDArray[np.complex64], step: int) -> None:
     for p in range(m):
         w = roots[step * p]
@@ -89,7 +97,7 @@ def _radix2(xr: Line, xi: Line, yr: Line, yi: Line, m: int, s: int, roots: NDArr
             di[q] = ur * wi + ui * wr
 
 
-@njit(cache=True, nogil=True, fastmath=True)
+@compiled(fastmath=True)
 def _radix3(xr: Line, xi: Line, yr: Line, yi: Line, m: int, s: int, roots: NDArray[np.complex64], step: int) -> None:
     half, rise = np.float32(0.5), np.float32(0.8660254037844386)
     for p in range(m):
@@ -114,7 +122,7 @@ def _radix3(xr: Line, xi: Line, yr: Line, yi: Line, m: int, s: int, roots: NDArr
             fi[q] = gr * wi + gi * wr
 
 
-@njit(cache=True, nogil=True, fastmath=True)
+@compiled(fastmath=True)
 def _radix4(xr: Line, xi: Line, yr: Line, yi: Line, m: int, s: int, roots: NDArray[np.complex64], step: int) -> None:
     for p in range(m):
         u, v, w = roots[step * p], roots[2 * step * p], roots[3 * step * p]
@@ -142,7 +150,7 @@ def _radix4(xr: Line, xi: Line, yr: Line, yi: Line, m: int, s: int, roots: NDArr
             hi[q] = tr * wi + ti * wr
 
 
-@njit(cache=True, nogil=True, fastmath=True)
+@compiled(fastmath=True)
 def _radix_odd(
     xr: Line, xi: Line, yr: Line, yi: Line, m: int, s: int, roots: NDArray[np.complex64], step: int, radix: int
 ) -> None:
@@ -166,7 +174,7 @@ def _radix_odd(
                         outi[q] += inr[q] * wi + ini[q] * wr
 
 
-@njit(cache=True, nogil=True)
+@compiled()
 def _stockham(
     xr: Line, xi: Line, yr: Line, yi: Line, radices: NDArray[np.int64], s: int, roots: NDArray[np.complex64]
 ) -> bool:
@@ -178,11 +186,11 @@ def _stockham(
     for radix in radices:
         m = n // radix
         step = roots.size // n
-        if radix == 4:  # noqa: PLR2004
+        if radix == 4:
             _radix4(xr, xi, yr, yi, m, s, roots, step)
-        elif radix == 3:  # noqa: PLR2004
+        elif radix == 3:
             _radix3(xr, xi, yr, yi, m, s, roots, step)
-        elif radix == 2:  # noqa: PLR2004
+        elif radix == 2:
             _radix2(xr, xi, yr, yi, m, s, roots, step)
         else:
             _radix_odd(xr, xi, yr, yi, m, s, roots, step, radix)
@@ -193,7 +201,7 @@ def _stockham(
     return swapped
 
 
-@njit(cache=True, nogil=True, fastmath=True)
+@compiled(fastmath=True)
 def _four_steps(
     xr: Line,
     xi: Line,
@@ -223,62 +231,53 @@ def _four_steps(
     return _stockham(yr, yi, xr, xi, second, n1 * lanes, roots) == swapped
 
 
-@njit(cache=True, nogil=True, fastmath=True)
+@compiled(fastmath=True)
 def _transform_rows(
-    values: NDArray[Any],
-    mean: np.float32,
+    block: NDArray[np.float32],
+    base: int,
     columns: int,
+    real: NDArray[np.float32],
+    imaginary: NDArray[np.float32],
     first: NDArray[np.int64],
     second: NDArray[np.int64],
     twist: NDArray[np.complex64],
     roots: NDArray[np.complex64],
-) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Transform all rows, two real rows as one complex line; return (column frequency, row), real and imaginary."""
-    height, width = values.shape
-    pair = 2 * _LANES
-    # At least as many columns as the next transform takes side by side.
-    real = np.zeros((max(columns + 1, _LANES), height), dtype=np.float32)
-    imaginary = np.zeros_like(real)
+) -> None:
+    """Transform rows base.. , two real rows as one complex line, into (column frequency, row)."""
+    width = block.shape[1]
     xr = np.empty(width * _LANES, dtype=np.float32)
     xi = np.empty_like(xr)
     yr = np.empty_like(xr)
     yi = np.empty_like(xr)
+    for x in range(width):
+        for lane in range(_LANES):
+            xr[x * _LANES + lane] = block[lane, x]
+    for x in range(width):
+        for lane in range(_LANES):
+            xi[x * _LANES + lane] = block[_LANES + lane, x]
+    in_y = _four_steps(xr, xi, yr, yi, first, second, twist, roots)
+    zr, zi = (yr, yi) if in_y else (xr, xi)
     half = np.float32(0.5)
-    for block in range(-(-height // pair)):
-        # The last block overlaps the one before it, so that all are full.
-        base = min(block * pair, height - pair)
-        upper = values[base : base + _LANES]
-        lower = values[base + _LANES : base + pair]
-        for x in range(width):
-            for lane in range(_LANES):
-                xr[x * _LANES + lane] = np.float32(upper[lane, x]) - mean
-        for x in range(width):
-            for lane in range(_LANES):
-                xi[x * _LANES + lane] = np.float32(lower[lane, x]) - mean
-        in_y = _four_steps(xr, xi, yr, yi, first, second, twist, roots)
-        zr, zi = (yr, yi) if in_y else (xr, xi)
-        for k in range(columns + 1):
-            a, b = k * _LANES, (width - k) % width * _LANES
-            for q in range(_LANES):
-                real[k, base + q] = half * (zr[a + q] + zr[b + q])
-                imaginary[k, base + q] = half * (zi[a + q] - zi[b + q])
-                real[k, base + _LANES + q] = half * (zi[a + q] + zi[b + q])
-                imaginary[k, base + _LANES + q] = half * (zr[b + q] - zr[a + q])
-    return real, imaginary
+    for k in range(columns + 1):
+        a, b = k * _LANES, (width - k) % width * _LANES
+        for q in range(_LANES):
+            real[k, base + q] = half * (zr[a + q] + zr[b + q])
+            imaginary[k, base + q] = half * (zi[a + q] - zi[b + q])
+            real[k, base + _LANES + q] = half * (zi[a + q] + zi[b + q])
+            imaginary[k, base + _LANES + q] = half * (zr[b + q] - zr[a + q])
 
 
-@njit(cache=True, nogil=True, fastmath=True)
+@compiled(fastmath=True)
 def _transform_columns(
     real: NDArray[np.float32],
     imaginary: NDArray[np.float32],
     rows: int,
-    columns: int,
     first: NDArray[np.int64],
     second: NDArray[np.int64],
     twist: NDArray[np.complex64],
     roots: NDArray[np.complex64],
 ) -> NDArray[np.complex64]:
-    """Transform columns 0..columns and keep row frequencies -rows..rows."""
+    """Transform the columns and keep row frequencies -rows..rows."""
     height = real.shape[1]
     out = np.empty((2 * rows + 1, real.shape[0]), dtype=np.complex64)
     xr = np.empty(height * _LANES, dtype=np.float32)
@@ -300,4 +299,4 @@ def _transform_columns(
             a = k % height * _LANES
             for q in range(_LANES):
                 out[k + rows, base + q] = complex(zr[a + q], zi[a + q])
-    return out[:, : columns + 1]
+    return out

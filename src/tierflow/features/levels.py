@@ -7,7 +7,8 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numba import njit
+
+from tierflow.features.compiled import compiled
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -68,9 +69,8 @@ class Levels:
 
     def share_within(self, low: float, high: float) -> float:
         """Return the share of pixels with low <= raw value <= high."""
-        first, last = np.searchsorted(self.raw, [low, high], side="left")
-        last = int(np.searchsorted(self.raw, high, side="right"))
-        return float(self.counts[int(first) : last].sum()) / self.total
+        first, last = np.searchsorted(self.raw, low, side="left"), np.searchsorted(self.raw, high, side="right")
+        return float(self.counts[first:last].sum()) / self.total
 
 
 def levels_of(plane: GrayPlane) -> Levels:
@@ -90,7 +90,7 @@ def levels_of(plane: GrayPlane) -> Levels:
     return Levels(scaled=scaled, raw=scaled.astype(np.float64) * plane.count, counts=counts.astype(np.int64))
 
 
-@njit(cache=True, nogil=True)
+@compiled()
 def count_levels(values: NDArray[Any], size: int) -> NDArray[np.int64]:
     """Count how often each value 0..size-1 occurs.
 
@@ -123,11 +123,11 @@ def median_deviation(levels: Levels, centre: np.float32) -> float:
     return float(first if first == second else np.float32((first + second) / np.float32(2)))
 
 
-@njit(cache=True, nogil=True)
+@compiled()
 def _deviation_ranks(
     distance: NDArray[np.float32], counts: NDArray[np.int64], low: int, high: int
 ) -> tuple[np.float32, np.float32]:
-    """Return the `low`-th and `high`-th smallest of `distance`, which falls and then rises, each taken `counts` times."""
+    """Return two ranks (from 0) of `distance`, which falls and then rises, each entry taken `counts` times."""
     right = int(np.argmin(distance))
     left = right - 1
     seen = 0
@@ -160,7 +160,7 @@ def _binned(levels: Levels, bins: int) -> NDArray[np.float64]:
         position = np.zeros(1, dtype=np.intp)
     else:
         position = np.minimum(((levels.raw - low) / (high - low) * bins).astype(np.intp), bins - 1)
-    return np.bincount(position, weights=levels.counts, minlength=bins)
+    return np.bincount(position, weights=levels.counts.astype(np.float64), minlength=bins).astype(np.float64)
 
 
 def entropy_bits(levels: Levels, *, whole_numbers: bool) -> float:

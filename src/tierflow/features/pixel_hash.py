@@ -6,7 +6,8 @@ from hashlib import blake2b
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numba import njit
+
+from tierflow.features.compiled import compiled
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -37,7 +38,7 @@ def hash_pixels(pixels: NDArray[np.generic[Any]]) -> str:
     return digest.hexdigest()
 
 
-@njit(cache=True, nogil=True)
+@compiled()
 def _mix(words: NDArray[np.uint64]) -> NDArray[np.uint64]:
     """Fold rows of words into one row: multiply, add, and bring high bits down, so that order counts."""
     state = np.empty(words.shape[1], dtype=np.uint64)

@@ -48,7 +48,7 @@ class GrayPlane:
         finite: Number of finite pixels.
     """
 
-    values: NDArray[np.generic[Any]]
+    values: NDArray[Any]
     divisor: float
     count: float
     step: float
@@ -91,7 +91,7 @@ def to_gray(plane: Plane) -> GrayPlane:
     """
     pixels = plane.pixels
     colour = pixels.ndim == RGB_SAMPLES and pixels.shape[2] == RGB_SAMPLES
-    if pixels.ndim != 2 and not colour:  # noqa: PLR2004
+    if pixels.ndim != 2 and not colour:
         raise UnmeasurableError(f"pixels of shape {pixels.shape} are no plane; expected (y, x) or (y, x, 3)")
     if pixels.size == 0:
         raise UnmeasurableError(f"the plane of shape {pixels.shape} has no pixels: check how the file was written")

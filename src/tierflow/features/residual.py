@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numba import njit
 
+from tierflow.features.compiled import compiled
 from tierflow.features.spectrum import hann_squares
 from tierflow.features.tiles import edges_of
 
@@ -66,7 +66,7 @@ def residual_of(values: NDArray[Any], *, mean: float) -> Residual:
     )
 
 
-@njit(cache=True, nogil=True)
+@compiled()
 def _residual_sums(
     values: NDArray[Any],
     mean: np.float32,

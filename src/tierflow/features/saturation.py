@@ -31,7 +31,7 @@ def detector_limit(plane: Plane, *, highest: float, bit_depth: int | None) -> fl
     if bit_depth is not None:
         return float(2**bit_depth - 1)
     kind = plane.pixels.dtype
-    top = float(np.iinfo(kind).max) if kind.kind in "iu" else 1.0
+    top = float(np.iinfo(kind.name).max) if kind.kind in "iu" else 1.0
     stated = [
         float(2**plane.significant_bits - 1) if plane.significant_bits else None,
         plane.full_scale if plane.full_scale in LIMITS else None,
@@ -53,7 +53,7 @@ def saturated_share(plane: Plane, *, bit_depth: int | None) -> float:
         plane: The plane as stored.
         bit_depth: Bits of the detector from the configuration.
     """
-    samples = plane.pixels if plane.pixels.ndim == 2 else plane.pixels.max(axis=2)  # noqa: PLR2004
+    samples = plane.pixels if plane.pixels.ndim == 2 else plane.pixels.max(axis=2)
     finite = samples[np.isfinite(samples)] if samples.dtype.kind == "f" else samples
     if finite.size == 0:
         return float("nan")

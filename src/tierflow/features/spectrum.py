@@ -7,8 +7,8 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numba import njit
 
+from tierflow.features.compiled import compiled
 from tierflow.features.fft import low_corner
 
 if TYPE_CHECKING:
@@ -60,12 +60,12 @@ def power_slope(spectrum: Spectrum) -> float:
     rings have power.
     """
     last = min(spectrum.height, spectrum.width) // 8 - 1
-    if last < 3:  # noqa: PLR2004
+    if last < 3:
         return 0.0
     power = _ring_sums(spectrum.corner, _rings(last))[2:]
     ring = np.arange(2, last + 1, dtype=np.float64)
     kept = (power > 0) & np.isfinite(power)
-    if np.count_nonzero(kept) < 2:  # noqa: PLR2004
+    if np.count_nonzero(kept) < 2:
         return 0.0
     x, y = np.log(ring[kept]), np.log(power[kept])
     x -= x.mean()
@@ -82,7 +82,7 @@ def _rings(last: int) -> NDArray[np.int32]:
     return ring
 
 
-@njit(cache=True, nogil=True)
+@compiled()
 def _ring_sums(corner: NDArray[np.complex64], rings: NDArray[np.int32]) -> NDArray[np.float64]:
     """Sum |F|^2 per ring over the full transform; ring 0 collects what lies beyond.
 
@@ -152,7 +152,7 @@ def band_power(spectrum: Spectrum, bands: tuple[Band, ...]) -> list[BandPower]:
     return found
 
 
-@njit(cache=True, nogil=True, fastmath=True)
+@compiled(fastmath=True)
 def _band_sums(
     corner: NDArray[np.complex64], height: int, width: int, edges: NDArray[np.float64]
 ) -> tuple[NDArray[np.float64], NDArray[np.int64]]:

@@ -7,7 +7,8 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numba import njit
+
+from tierflow.features.compiled import compiled
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -26,18 +27,25 @@ class TileSums:
     def mean(self) -> NDArray[np.float64]:
         """Return the mean of each tile; NaN where a tile has no finite pixel."""
         with np.errstate(invalid="ignore"):
-            return self.total / self.number
+            mean: NDArray[np.float64] = self.total / self.number
+        return mean
 
     def divided(self, by: float) -> TileSums:
         """Return the sums of the values divided by `by`."""
         return TileSums(self.number, self.total / by, self.squares / by / by)
 
-    def merged(self, rows: int, columns: int) -> TileSums:
-        """Join blocks of `rows` x `columns` neighbouring tiles; both must divide the number of tiles."""
+    def joins_to(self, shape: tuple[int, int]) -> bool:
+        """Tell whether tiles of `shape` (rows, columns) are blocks of these tiles."""
+        return not any(mine % theirs for mine, theirs in zip(self.number.shape, shape, strict=True))
+
+    def merged(self, shape: tuple[int, int]) -> TileSums:
+        """Join blocks of neighbouring tiles so that `shape` (rows, columns) tiles remain."""
+        rows, columns = shape
 
         def join(a: NDArray[np.float64]) -> NDArray[np.float64]:
-            shape = (a.shape[0] // rows, rows, a.shape[1] // columns, columns)
-            return a.reshape(shape).sum(axis=(1, 3))
+            blocks = a.reshape(rows, a.shape[0] // rows, columns, a.shape[1] // columns)
+            joined: NDArray[np.float64] = blocks.sum(axis=(1, 3))
+            return joined
 
         return TileSums(join(self.number), join(self.total), join(self.squares))
 
@@ -74,9 +82,9 @@ def tile_sums(values: NDArray[Any], scales: Iterable[int]) -> dict[int, TileSums
     for scale in sorted(set(scales)):
         rows, columns = edges_of(height, scale), edges_of(width, scale)
         shape = (rows.size - 1, columns.size - 1)
-        finer = next((s for s in done.values() if not s.number.shape[0] % shape[0] and not s.number.shape[1] % shape[1]), None)
+        finer = next((s for s in done.values() if s.joins_to(shape)), None)
         if finer is not None:
-            done[scale] = finer.merged(finer.number.shape[0] // shape[0], finer.number.shape[1] // shape[1])
+            done[scale] = finer.merged(shape)
         elif values.dtype.kind == "u":
             total, squares = _sum_whole(values, rows, columns)
             number = np.multiply.outer(np.diff(rows), np.diff(columns)).astype(np.float64)
@@ -86,7 +94,7 @@ def tile_sums(values: NDArray[Any], scales: Iterable[int]) -> dict[int, TileSums
     return done
 
 
-@njit(cache=True, nogil=True)
+@compiled()
 def _sum_whole(
     values: NDArray[Any], rows: NDArray[np.int64], columns: NDArray[np.int64]
 ) -> tuple[NDArray[np.uint64], NDArray[np.uint64]]:
@@ -117,7 +125,7 @@ def _sum_whole(
     return total, squares
 
 
-@njit(cache=True, nogil=True)
+@compiled()
 def _sum_real(
     values: NDArray[np.float32], rows: NDArray[np.int64], columns: NDArray[np.int64]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
@@ -144,9 +152,8 @@ def local_focus_score(sums: TileSums) -> float:
     v = population variance / mean of a tile, tiles with mean 0 left out; the result is the population variance of v
     over its median, 0 when the median isn't above 0. (CellProfiler's help speaks of a mean; this is what it computes.)
     """
-    with np.errstate(invalid="ignore"):
-        mean = sums.total / sums.number
-        kept = (mean != 0) & ~np.isnan(mean)
+    mean = sums.mean()
+    kept = (mean != 0) & ~np.isnan(mean)
     if not kept.any():
         return 0.0
     number, mean = sums.number[kept], mean[kept]

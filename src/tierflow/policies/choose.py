@@ -99,7 +99,7 @@ class Resolved:
         codes = self._codes(score)
         why = np.array([*self._range_texts(), *self._flag_texts(), ""], dtype=object)[codes]
         bad = np.flatnonzero(codes == self._quarantined)
-        reasons = columns.texts(score["reason"])[bad]
+        reasons = columns.texts(score["reason"].take(bad))
         why[bad] = [reason or "the object failed for an unknown reason" for reason in reasons]
         return self._tiers()[codes].tolist(), why.tolist()
 
@@ -124,7 +124,10 @@ class Resolved:
         """Return what decided each row: a cut, then a flag rule (numbered after the cuts), or a failure."""
         interestingness = columns.floats(score["interestingness"])
         failed = failed_rows(score)
-        codes = assign(self.cuts, unit_id=columns.texts(score["unit_id"]), interestingness=interestingness)
+        # Names are only compared where units of equal value are shared out, and they are slow to unpack.
+        tied = any(cut.last_unit is not None for cut in self.cuts)
+        unit_id = columns.texts(score["unit_id"]) if tied else np.empty(0, dtype=object)
+        codes = assign(self.cuts, unit_id=unit_id, interestingness=interestingness)
         if self.flag_tiers:
             forced = forced_rule(score, flags=list(self.flag_tiers), failed=failed)
             codes = np.where(forced >= 0, len(self.cuts) + forced, codes)
@@ -205,6 +208,8 @@ def forced_rule(score: pa.Table, *, flags: Sequence[str], failed: NDArray[np.boo
     Returns:
         Position in `flags` for each row, -1 where none applies, shape (object,).
     """
+    if not flags:
+        return np.full(score.num_rows, -1, dtype=np.int64)
     column = score["flags"].combine_chunks()
     rows = pc.list_parent_indices(column).to_numpy()
     names = pc.list_flatten(column)

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from tierflow.config import Config
     from tierflow.policies.base import Policy
 
-SCORE_COLUMNS = ["unit_id", "status", "reason", "interestingness", "flags", "bytes"]
+SCORE_COLUMNS = ["unit_id", "status", "interestingness", "flags", "bytes"]
 _SHOWN = 3
 
 

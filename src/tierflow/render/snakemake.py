@@ -68,6 +68,10 @@ class Workflow:
         shards = json.loads((self.output / summary).read_text(encoding="utf-8"))["shards"]
         return [f"{folder}/{shard['name']}.parquet" for shard in shards]
 
+    def all_tables(self, summary: str | Path) -> list[str]:
+        """Return the tables of every shard step and of every shard, relative to the output."""
+        return [table for step in STEPS.values() if step.scope == "shard" for table in self.tables(step.name, summary)]
+
 
 def resolve(tree: Mapping[str, Any]) -> Workflow:
     """Turn Snakemake's `config` into a resolved run.

@@ -25,6 +25,8 @@ POINTS = 2000
 """Above this number of objects a scatter chart shows bins instead of points."""
 BIN_COLUMNS, BIN_ROWS = 64, 40
 DEPTHS = 6
+FEWEST_FOR_OUTLINE = 30
+"""Below this number of objects a distribution is drawn as points: an outline would invent bumps."""
 UNIT = Scale(0.0, 1.0)
 _QUARTERS = [(0.0, "0"), (0.25, "0.25"), (0.5, "0.5"), (0.75, "0.75"), (1.0, "1")]
 
@@ -158,7 +160,7 @@ def violins(
 
 
 def _violin(places: Values, *, middle: float, half: float) -> list[str]:
-    if places.size < 12:
+    if places.size < FEWEST_FOR_OUTLINE:
         dots = "".join(f"M{x:g} {middle:.0f}h0" for x in (places * 1000).round(1))
         return [f'<path class="dot sv" d="{dots}"/>']
     bins = 72

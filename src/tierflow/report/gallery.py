@@ -199,9 +199,12 @@ def _details(
     if shown is not None:
         gamma = f", gamma {shown.gamma:g}" if shown.gamma != 1 else ""
         facts.insert(3, ("shown", f"{number(shown.low)} (black) to {number(shown.high)} (white){gamma}"))
+    said = printable(str(row.get("reason") or ""))
     return {
         "facts": [(name, text) for name, text in facts if text],
-        "findings": [printable(str(d.get("text") or "")) for d in row.get("flag_details") or [] if d.get("text")],
+        "findings": [
+            text for d in row.get("flag_details") or [] if (text := printable(str(d.get("text") or ""))) not in said
+        ],
         "features": [entry for name in features if (entry := _measured(row, name, baseline)) is not None],
         "detail": shown.detail if shown else "",
         "box": [round(edge, 2) for edge in shown.box] if shown and shown.detail else None,

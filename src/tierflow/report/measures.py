@@ -8,7 +8,7 @@ import numpy as np
 
 from tierflow.report import charts, plates, words
 from tierflow.report.palette import SEQUENTIAL
-from tierflow.report.text import number, printable
+from tierflow.report.text import counted, number, printable
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -50,7 +50,7 @@ def _plate_size(columns: int, drawn: int) -> str:
         return "dense"
     if drawn > 12:
         return "many"
-    return "mid" if columns > 12 or drawn <= 2 else ""
+    return "mid" if drawn <= 2 or (columns > 12 and drawn <= 6) else ""
 
 
 def relations(objects: Objects, tier: NDArray[np.int64], cuts: Sequence[Cut]) -> list[Markup]:
@@ -82,7 +82,14 @@ def channels(objects: Objects) -> dict[str, Any] | None:
         for title, about, values in [*scores, *features][:SCATTERS]
         if np.isfinite(values[group >= 0]).any()
     ]
-    return {"charts": drawn, "hidden": len(counts) - len(chosen)} if drawn else None
+    return (
+        {
+            "charts": drawn,
+            "hidden": counted(len(counts) - len(chosen), "more channel") if len(counts) > len(chosen) else "",
+        }
+        if drawn
+        else None
+    )
 
 
 def _axis_of(title: str) -> Scale | None:

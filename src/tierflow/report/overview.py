@@ -142,7 +142,8 @@ def warnings(summary: Mapping[str, Any], objects: Objects, problem: str) -> list
     found = [problem] if problem else []
     found += [printable(str(text)) for text in summary.get("warnings") or []]
     known = int(((objects.well[0] > 0) & (objects.well[1] > 0)).sum())
-    if 0 < known < len(objects):
+    # The scan has warned of names that fit no layout already.
+    if 0 < known < len(objects) - int(summary.get("unparsed") or 0):
         without = len(objects) - known
         found.append(
             f"{counted(without, 'name')} of {len(objects):,} {'does' if without == 1 else 'do'} not say a well: "

@@ -11,9 +11,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from pydantic import ValidationError
 
-from tierflow import __version__, config_io
+from tierflow import __version__, config_io, plugins
+from tierflow.catalogue.schema import RECORD_SECTIONS
 from tierflow.config import QUARANTINE
+from tierflow.errors import ConfigError
 from tierflow.policies.base import Cut
 from tierflow.report import charts, gallery, measures, overview, whatif, words
 from tierflow.report.findings import failure_rows, flag_rows
@@ -125,12 +128,11 @@ def _preferred(config: Config) -> list[str]:
 
 
 def _names_line(objects: Objects) -> str:
-    wells = (
-        {(int(r), int(c)) for r, c in zip(*objects.well, strict=True) if r > 0} if len(objects) <= 200_000 else set()
-    )
+    row, column = objects.well
+    wells = len(np.unique((row.astype(np.int64) * 100_000 + column)[row > 0]))
     parts = [
         counted(len(objects.plate.names), "plate") if len(objects.plate.names) else "",
-        counted(len(wells), "well position") if wells else "",
+        counted(wells, "well position") if wells else "",
         counted(len(objects.channel.names), "channel") if len(objects.channel.names) else "",
     ]
     return ", ".join(part for part in parts if part)
@@ -240,6 +242,7 @@ def _free(objects: Objects, policy: Mapping[str, Any]) -> NDArray[np.bool_]:
 def _made(material: Material, cuts: Sequence[Cut]) -> dict[str, Any]:
     config, summary = material.config, material.summary
     policy = material.policy or {}
+    kind = str(policy.get("kind") or config.policy.kind)
     source = str(summary.get("input") or config.input or "INPUT")
     output = material.output.absolute()
     command = ["tierflow", "run", source, "--output", str(output), "--config", str(output / "config.yaml")]
@@ -248,12 +251,12 @@ def _made(material: Material, cuts: Sequence[Cut]) -> dict[str, Any]:
         ("layout of names", printable(_layout(summary, config))),
         ("one decision per", config.scan.unit),
         ("interestingness function", config.score.function),
-        ("its parameters", _settings(config.score.parameters)),
-        ("policy", str(policy.get("kind") or config.policy.kind)),
-        ("its parameters", _settings(policy.get("parameters") or config.policy.parameters)),
+        ("its parameters", _settings("interestingness", config.score.function, config.score.parameters)),
+        ("policy", kind),
+        ("its parameters", _settings("policies", kind, policy.get("parameters") or config.policy.parameters)),
         ("cut-offs", "; ".join(f"{cut.tier} from {number(cut.minimum, 6)}" for cut in cuts)),
         ("flags that force a tier", ", ".join(f"{flag}: {tier}" for flag, tier in config.policy.flag_tiers.items())),
-        ("configuration digest", config.digest()),
+        ("configuration digest, as in every record", config.digest(RECORD_SECTIONS)),
         ("tierflow", __version__),
         ("Python", platform.python_version()),
         ("NumPy", np.__version__),
@@ -266,14 +269,23 @@ def _made(material: Material, cuts: Sequence[Cut]) -> dict[str, Any]:
 
 
 def _layout(summary: Mapping[str, Any], config: Config) -> str:
-    layout = summary.get("layout") or config.scan.layout
-    if isinstance(layout, dict):
-        return ", ".join(f"{key} {value}" for key, value in layout.items() if not isinstance(value, dict | list))
-    return str(layout)
+    found = [entry for entry in summary.get("layouts") or [] if isinstance(entry, dict) and entry.get("name")]
+    if not found:
+        return config.scan.layout
+    return "; ".join(
+        f"{entry['name']} ({counted(int(entry.get('objects') or 0), 'object')}, confidence {entry.get('confidence')})"
+        for entry in found
+    )
 
 
-def _settings(parameters: Mapping[str, Any]) -> str:
-    return printable(json.dumps(parameters, ensure_ascii=False)) if parameters else "defaults"
+def _settings(kind: plugins.Kind, name: str, parameters: Mapping[str, Any]) -> str:
+    """Return the parameters of a plug-in, its defaults filled in where it can be asked."""
+    try:
+        filled = plugins.load(kind, name).Parameters(**parameters).model_dump(mode="json")
+    except (ConfigError, ImportError, ValidationError):
+        filled = dict(parameters)
+    told = ", ".join(f"{key} = {json.dumps(value, ensure_ascii=False)}" for key, value in filled.items())
+    return printable(told) or "none"
 
 
 def _palette(tiers: int) -> dict[str, list[str]]:

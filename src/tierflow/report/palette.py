@@ -8,7 +8,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 # Ordered, because tiers are: the best tier stands out most from the page, on light and on dark paper.
-_LIGHT = ("#1f3f93", "#1f7fb5", "#3fb3b5", "#a9d5b5")
+_LIGHT = ("#1f3f93", "#1f7fb5", "#3fb3b5", "#86c29b")
 _DARK = ("#d6f5dc", "#62c9c4", "#3f93c8", "#5a66b4")
 # Vermilion of Okabe and Ito: distinct from every blue and green under all common colour-vision deficiencies.
 QUARANTINE = {"light": "#d1531b", "dark": "#ff8a4c"}

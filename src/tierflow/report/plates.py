@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 
     Values = NDArray[np.float64]
 
-FORMATS = ((4, 6), (8, 12), (16, 24), (32, 48))
-"""Rows and columns of the plates in use: 24, 96, 384 and 1536 wells."""
+FORMATS = ((8, 12), (16, 24), (32, 48))
+"""Rows and columns of the plates in use: 96, 384 and 1536 wells; a plate takes the smallest that holds its wells."""
 MOST_WELLS = 8000
 CELL = 20
 
@@ -129,8 +129,8 @@ def draw(grid: Grid, *, number_of: int) -> Markup:
     left, top = 26, 18
     width, height = left + grid.columns * CELL, top + grid.rows * CELL
     scores = grid.values["interestingness"]
-    every = 1 if grid.columns <= 24 else 2
-    size = 9 if grid.columns <= 12 else 11 if grid.columns <= 24 else 15
+    every = 1 if grid.columns <= 12 else 2
+    size = 9 if grid.columns <= 12 else 13 if grid.columns <= 24 else 15
     shift = CELL / 2 + size * 0.35
     heads = [
         Markup('<text x="{}" y="{}">{}</text>').format(left + c * CELL + CELL / 2, top - 5, c + 1)

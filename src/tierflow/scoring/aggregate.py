@@ -29,10 +29,14 @@ def reduce_groups(
     Returns:
         Value of each group, NaN where it has no member, and the row that decided, -1 likewise; shape (group,).
     """
-    position = np.arange(len(values))
-    # Of equal values the first row must come last where the last one is taken, and first where the first is.
-    order = np.lexsort((-position if rule in ("max", "mean") else position, values, group))
     size = np.bincount(group, minlength=count)
+    if size.max(initial=0) <= 1:
+        # Mostly a group is one plane: nothing to compare.
+        order = np.argsort(group, kind="stable")
+    else:
+        position = np.arange(len(values))
+        # Of equal values the first row must come last where the last one is taken, and first where the first is.
+        order = np.lexsort((-position if rule in ("max", "mean") else position, values, group))
     stop = np.cumsum(size)
     start = stop - size
     filled = size > 0

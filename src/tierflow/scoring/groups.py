@@ -45,7 +45,9 @@ def channels_of(planes: pa.Table, objects: pa.Table, rows: NDArray[np.int64]) ->
         objects: Scan table with `SCAN_COLUMNS`.
         rows: From `object_rows`, none of them -1.
     """
-    named = objects["channel"].take(rows)
+    named: pa.ChunkedArray[Any] = objects["channel"].take(rows)
+    if not named.null_count:
+        return named
     index = pc.binary_join_element_wise("c", pc.cast(pc.fill_null(planes["c"], 0), "string"), "")
     channels: pa.ChunkedArray[Any] = pc.coalesce(named, planes["channel_name"], index)
     return channels

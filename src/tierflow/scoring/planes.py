@@ -6,16 +6,17 @@ from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pyarrow as pa
 
 from tierflow.errors import ConfigError
 from tierflow.interestingness.base import PlaneTable
 from tierflow.scoring import columns
+from tierflow.scoring.columns import compute
 from tierflow.scoring.groups import group_codes
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    import pyarrow as pa
     from numpy.typing import NDArray
 
     from tierflow.config import Baseline
@@ -82,9 +83,16 @@ def _looked_up(
     position = {name: number for number, name in enumerate(features)}
     middle = np.full((len(features), len(keys)), np.nan)
     spread = middle.copy()
-    names = ("plate", "channel", "feature", "n", "median", "mad")
-    for plate, channel, feature, n, median, mad in zip(*(baseline[name].to_pylist() for name in names), strict=True):
-        row, column = position.get(feature), group.get((plate, channel))
-        if row is not None and column is not None and n >= min_planes:
-            middle[row, column], spread[row, column] = median, mad
+    # The table holds all plates and all features; a shard needs few of either.
+    near = compute.and_(_is_in(baseline["feature"], features), _is_in(baseline["plate"], [plate for plate, _ in keys]))
+    rows = baseline.filter(compute.and_(near, compute.greater_equal(baseline["n"], min_planes)))
+    names = ("plate", "channel", "feature", "median", "mad")
+    for plate, channel, feature, median, mad in zip(*(rows[name].to_pylist() for name in names), strict=True):
+        column = group.get((plate, channel))
+        if column is not None:
+            middle[position[feature], column], spread[position[feature], column] = median, mad
     return middle, spread
+
+
+def _is_in(column: pa.ChunkedArray[Any], values: Iterable[str]) -> Any:
+    return compute.is_in(column, value_set=pa.array(sorted(set(values)), pa.string()))

@@ -19,23 +19,32 @@ UNSCORED = "unscored"
 
 @dataclass(frozen=True, slots=True)
 class Problems:
-    """Flag and reason of the objects that failed, None where all is well; each of shape (object,)."""
+    """The objects that failed, and why; each of shape (object,).
 
+    Attributes:
+        failed: True for an object that failed.
+        flag: Its flag, None where all is well.
+        reason: The reason in words, likewise.
+    """
+
+    failed: NDArray[np.bool_]
     flag: NDArray[np.object_]
     reason: NDArray[np.object_]
 
     @classmethod
     def none(cls, count: int) -> Problems:
         """Return a record of `count` objects without a problem."""
-        return cls(flag=np.full(count, None, dtype=object), reason=np.full(count, None, dtype=object))
+        nothing = np.full(count, None, dtype=object)
+        return cls(failed=np.zeros(count, dtype=np.bool_), flag=nothing, reason=nothing.copy())
 
     def good(self) -> NDArray[np.bool_]:
         """Tell which objects have no problem, shape (object,)."""
-        return np.array([reason is None for reason in self.reason], dtype=np.bool_)
+        return ~self.failed
 
     def note(self, row: int, flag: str, reason: str) -> None:
         """Keep a problem of the object in `row`, unless one is known already: the first is the cause of the others."""
-        if self.reason[row] is None:
+        if not self.failed[row]:
+            self.failed[row] = True
             self.flag[row] = flag
             self.reason[row] = reason
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -48,14 +49,28 @@ class Groups:
             values: Shape (row,); NaN and infinite values don't count.
         """
         ordered = values[self._order]
+        finite = np.isfinite(ordered)
         count = len(self._edges) - 1
         n = np.zeros(count, dtype=np.int64)
         median, mad = np.full(count, np.nan), np.full(count, np.nan)
-        for group, (start, stop) in enumerate(zip(self._edges[:-1], self._edges[1:], strict=True)):
-            part = ordered[start:stop]
-            part = part[np.isfinite(part)]
+        bounds = self._edges.tolist()
+        for group, (start, stop) in enumerate(pairwise(bounds)):
+            part = ordered[start:stop][finite[start:stop]]
             n[group] = part.size
             if part.size:
-                median[group] = np.median(part)
-                mad[group] = MAD_TO_SIGMA * np.median(np.abs(part - median[group]))
+                median[group] = middle(part)
+                mad[group] = MAD_TO_SIGMA * middle(np.abs(part - median[group]))
         return Spread(n=n, median=median, mad=mad)
+
+
+def middle(values: NDArray[np.float64]) -> float:
+    """Return the median, as `numpy.median` does but without its cost per call: groups are many and small.
+
+    Args:
+        values: Shape (value,), at least one, all finite.
+    """
+    half = len(values) // 2
+    if len(values) % 2:
+        return float(np.partition(values, half)[half])
+    parted = np.partition(values, (half - 1, half))
+    return float((parted[half - 1] + parted[half]) / 2)

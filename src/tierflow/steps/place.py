@@ -46,7 +46,9 @@ def run(*, shard: In, score: In, policy: In, config: Param, table: Out) -> None:
         closing(Heartbeat(output / PROGRESS_FOLDER, "place", shard.stem, len(wants))) as heartbeat,
     ):
         outcomes = carry(journal, wants, wanted.drivers, durable=wanted.durable, on_batch=heartbeat.advance)
-    tables.write(table, tables.from_rows(_rows(wanted, outcomes, output), tables.PLACE))
+        for unfinished in table.parent.glob(f".{table.name}.*.part"):
+            unfinished.unlink(missing_ok=True)
+        tables.write(table, tables.from_rows(_rows(wanted, outcomes, output), tables.PLACE))
 
 
 def _rows(wanted: Wanted, outcomes: list[Outcome], output: Path) -> Iterator[dict[str, Any]]:

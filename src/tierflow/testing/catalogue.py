@@ -2,7 +2,8 @@
 
 ```python
 class TestMyCatalogue(CatalogueContract):
-    def make(self, records, folder):
+    @classmethod
+    def make(cls, records, folder):
         return MyCatalogue(...)
 ```
 """
@@ -61,7 +62,8 @@ SORTS = (
 class CatalogueContract:
     """What every catalogue does alike. Subclass it, and define `make`."""
 
-    def make(self, records: pa.Table, folder: Path) -> Catalogue:
+    @classmethod
+    def make(cls, records: pa.Table, folder: Path) -> Catalogue:
         """Return a catalogue that holds exactly these records.
 
         Args:
@@ -78,9 +80,10 @@ class CatalogueContract:
         return rows
 
     @pytest.fixture(scope="class")
-    def catalogue(self, tmp_path_factory: pytest.TempPathFactory) -> Catalogue:
+    @classmethod
+    def catalogue(cls, tmp_path_factory: pytest.TempPathFactory) -> Catalogue:
         """A catalogue filled with the planted records; the tests only read it."""
-        return self.make(planted_records(), tmp_path_factory.mktemp("catalogue"))
+        return cls.make(planted_records(), tmp_path_factory.mktemp("catalogue"))
 
     def test_fields_have_kind_unit_and_meaning(self, catalogue: Catalogue) -> None:
         """Columns and features are there; opaque ones are marked."""

@@ -46,8 +46,9 @@ def clear(journal: Journal, object_ids: Iterable[str]) -> dict[str, str]:
             problems |= {object_id: left} if left else {}
             folders += own_folders(journal, previous)
         lines.append(closing(done, state="cleared"))
-    journal.write(lines, sync=False)
+    # Folders go before the lines: whoever finds the lines missing comes here again.
     remove_empty_folders(journal.path_of(text) for text in folders)
+    journal.write(lines, sync=False)
     return problems
 
 

@@ -82,7 +82,6 @@ class Entry:
 
 
 _NAMES = tuple(f.name for f in fields(Entry))
-_EMPTY: tuple[Any, ...] = ("", None, False, ())
 
 
 def encode(tree: dict[str, Any]) -> bytes:
@@ -94,7 +93,8 @@ def encode(tree: dict[str, Any]) -> bytes:
 def encode_entry(entry: Entry) -> bytes:
     """Return the line of an entry; fields that say nothing are left out."""
     values = ((name, getattr(entry, name)) for name in _NAMES)
-    return encode({name: value for name, value in values if value not in _EMPTY})
+    # A mode, a size or a time of 0 says something, so that plain truth won't do.
+    return encode({name: value for name, value in values if value or (value == 0 and value is not False)})
 
 
 def decode(line: bytes) -> dict[str, Any] | None:

@@ -83,10 +83,15 @@ def require_regular(info: os.stat_result, path: Path) -> None:
         raise CopyError(f"{path} is not a regular file: only files can be placed, move it out of the input")
 
 
-def copy_verified(order: Order) -> Made:
+def copy_verified(order: Order, *, mode: int | None = None, mtime_ns: int | None = None) -> Made:
     """Copy a file's content to a new name: hashed while read, synced, read back, published without overwriting.
 
     Times, permission bits, extended attributes and, where allowed, the owner are kept.
+
+    Args:
+        order: What to copy.
+        mode: Permission bits to set where the origin's file system could not keep them; None: the origin's.
+        mtime_ns: Time of last change, likewise, ns since 1970.
 
     Raises:
         FileExistsError: when the destination's name is taken.
@@ -102,7 +107,7 @@ def copy_verified(order: Order) -> Made:
         copy = os.open(part, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
         try:
             sha256 = _pour(handle, copy, order.origin)
-            _keep_attributes(order.origin, before, part)
+            _keep_attributes(order.origin, before, part, mode=mode, mtime_ns=mtime_ns)
             if order.durable:
                 os.fsync(copy)
             _require_unchanged(order, handle, before, sha256)
@@ -112,8 +117,7 @@ def copy_verified(order: Order) -> Made:
         stamp = publish_new(part, order.destination)
     finally:
         os.close(handle)
-        with suppress(FileNotFoundError):
-            part.unlink()
+        remove(part)
     own = os.lstat(order.origin)
     is_link = stat.S_ISLNK(own.st_mode)
     return Made(
@@ -134,8 +138,8 @@ def copy_link(order: Order) -> Made:
     """
     own = os.lstat(order.origin)
     text = link_text_of(order.origin)
-    make_link(text, order.destination, own)
-    return Made("symbolic_link", None, Stamp.of(own), Stamp.of(os.lstat(order.destination)), 0o777, text)
+    stamp = make_link(text, order.destination, object_id=order.object_id, times_ns=(own.st_atime_ns, own.st_mtime_ns))
+    return Made("symbolic_link", None, Stamp.of(own), stamp, 0o777, text)
 
 
 def link_text_of(path: Path) -> str:
@@ -143,21 +147,26 @@ def link_text_of(path: Path) -> str:
     return os.readlink(path)  # noqa: PTH115
 
 
-def make_link(text: str, path: Path, own: os.stat_result | int) -> None:
-    """Make a symbolic link with the times of another one.
+def make_link(text: str, path: Path, *, object_id: str, times_ns: tuple[int, int]) -> Stamp:
+    """Make a symbolic link that has the times of another one from its first moment.
 
     Args:
         text: What it says.
-        path: Its name, which must be free.
-        own: The other link, or its time of last change in ns.
+        path: Its name.
+        object_id: The object, for the name of the unfinished link.
+        times_ns: Times of last access and change, ns since 1970.
 
     Raises:
         FileExistsError: when the name is taken.
     """
-    path.symlink_to(text)
-    times = (own, own) if isinstance(own, int) else (own.st_atime_ns, own.st_mtime_ns)
-    with suppress(OSError, NotImplementedError):
-        os.utime(path, ns=times, follow_symlinks=False)
+    part = part_of(path.parent, object_id)
+    try:
+        part.symlink_to(text)
+        with suppress(OSError, NotImplementedError):
+            os.utime(part, ns=times_ns, follow_symlinks=False)
+        return publish_new(part, path)
+    finally:
+        remove(part)
 
 
 def part_of(folder: Path, object_id: str) -> Path:
@@ -180,7 +189,7 @@ def publish_new(part: Path, destination: Path) -> Stamp:
         CopyError: when the file system can neither link nor rename without overwriting.
     """
     try:
-        os.link(part, destination)
+        os.link(part, destination, follow_symlinks=False)
     except FileExistsError:
         # A network file system may repeat a request that it had carried out and then report its own work as a clash.
         if not same_file(part, destination):
@@ -244,14 +253,17 @@ def write_all(handle: int, data: bytes) -> None:
         view = view[os.write(handle, view) :]
 
 
-def _keep_attributes(origin: Path, info: os.stat_result, part: Path) -> None:
+def _keep_attributes(origin: Path, info: os.stat_result, part: Path, *, mode: int | None, mtime_ns: int | None) -> None:
     with suppress(PermissionError):
         os.chown(part, info.st_uid, info.st_gid)
     # File systems without owners refuse permission bits; the journal keeps them, and the times are set regardless.
     with suppress(PermissionError):
         shutil.copystat(origin, part)
     with suppress(PermissionError):
-        os.utime(part, ns=(info.st_atime_ns, info.st_mtime_ns))
+        os.utime(part, ns=(info.st_atime_ns, info.st_mtime_ns if mtime_ns is None else mtime_ns))
+    if mode is not None:
+        with suppress(PermissionError):
+            part.chmod(mode)
 
 
 def _require_unchanged(order: Order, handle: int, before: os.stat_result, sha256: str) -> None:

@@ -205,6 +205,17 @@ def each_journal(output: Path) -> Iterator[tuple[Journal, list[Record]]]:
         yield journal, own_records(journal, shared)
 
 
+def made_folders(output: Path) -> set[Path]:
+    """Return every folder that was ever made for a destination, according to the journals."""
+    output = output.absolute()
+    found: set[str] = set()
+    for shard in shards(output):
+        for line, _ in lines_of(_read(journal_path(output, shard))):
+            if b'"folders":' in line and (tree := decode(line)) is not None:
+                found.update(tree["folders"])
+    return {output / text for text in found}
+
+
 def damaged_lines(output: Path) -> dict[str, int]:
     """Return how many lines of each journal are damaged in its middle; shards without any are left out."""
     counts = {}

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import stat
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -136,7 +135,8 @@ def _publish_all(
 def _publish(journal: Journal, placed: Entry, *, durable: bool) -> None:
     source, destination = journal.path_of(placed.source), journal.path_of(placed.destination)
     if placed.link_text is not None:
-        make_link(placed.link_text, source, placed.mtime_ns or 0)
+        changed = placed.mtime_ns or 0
+        make_link(placed.link_text, source, object_id=placed.id, times_ns=(changed, changed))
         return
     if stat.S_ISLNK(os.lstat(destination).st_mode):
         return  # Our own link to a source that someone else removed: it has no bytes to give back.
@@ -148,18 +148,9 @@ def _publish(journal: Journal, placed: Entry, *, durable: bool) -> None:
     except OSError as error:
         if error.errno not in NO_HARD_LINK:
             raise
-    copy_verified(Order(placed.id, destination, source, placed.sha256, durable))
-    _recall_attributes(placed, journal)
-
-
-def _recall_attributes(placed: Entry, journal: Journal) -> None:
-    """Set what the tier's file system may not have been able to keep: exact times and permission bits."""
-    source = journal.path_of(placed.source)
-    with suppress(PermissionError):
-        if placed.mode is not None:
-            source.chmod(placed.mode)
-        if placed.mtime_ns is not None:
-            os.utime(source, ns=(source.stat().st_atime_ns, placed.mtime_ns))
+    # The tier's file system may not have been able to keep exact times and permission bits; the journal has.
+    order = Order(placed.id, destination, source, placed.sha256, durable)
+    copy_verified(order, mode=placed.mode, mtime_ns=placed.mtime_ns)
 
 
 def _remove_all(journal: Journal, placed: Sequence[Entry], problems: dict[str, str | None]) -> None:
@@ -174,8 +165,9 @@ def _remove_all(journal: Journal, placed: Sequence[Entry], problems: dict[str, s
             folders += own_folders(journal, entry)
         elif journal.record(entry.id).pending is not None:
             closed.append(closing(_intent(entry), state="failed", problem=problem))
-    journal.write(closed, sync=False)
+    # Folders go before the lines: whoever finds the lines missing comes here again.
     remove_empty_folders(journal.path_of(text) for text in folders)
+    journal.write(closed, sync=False)
 
 
 def _remove_one(journal: Journal, entry: Entry) -> str | None:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from tierflow.tiers.journal import each_journal, open_journal, own_records, shared_records
+from tierflow.tiers.files import remove_empty_folders
+from tierflow.tiers.journal import each_journal, made_folders, open_journal, own_records, shared_records
 from tierflow.tiers.restore import restore, why_not
 from tierflow.tiers.settle import settle
 
@@ -104,6 +105,7 @@ def undo(
             results = restore(journal, list(placed), on_batch=on_progress)
             problems = {result.object_id: result.problem for result in results}
             _count(journal, placed.values(), report, problems=problems)
+    remove_empty_folders(made_folders(output))
     return report
 
 

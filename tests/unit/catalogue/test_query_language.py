@@ -73,7 +73,7 @@ def test_the_example_of_the_manual():
         ("teir:A", 0, "unknown field 'teir': did you mean 'tier'?"),
         ("well:B01 Tier:A", 9, "did you mean 'tier'?"),
         ("features.snt>5", 0, "did you mean 'features.snr'?"),
-        ("colour:red", 0, "expected one of object_id, path"),
+        ("hue:red", 0, "expected one of object_id, path"),
         ("snr>abc", 4, "'abc' isn't one"),
         ("snr:nan", 4, "holds numbers"),
         ("snr:1e999", 4, "holds numbers"),
@@ -101,16 +101,12 @@ def test_the_example_of_the_manual():
         ("well:*B", 5, "around a value"),
         ('well:*"B"', 5, "after it too"),
         ('"open', 0, "isn't closed"),
-        ('tier:A"B"', 6, "a space before the quote"),
-        ('tier:"A"B', 8, None),
+        ('tier:A"B"', 6, "expected a space here"),
+        ('tier:"A"B', 8, "expected a space here"),
         ("a\nteir:B", 2, "did you mean 'tier'"),
     ],
 )
 def test_errors_point_at_the_place(text, caret_at, says):
-    if says is None:
-        # A value in quotes ends there; the next word is a term of its own.
-        assert parse(text, FIELDS) == And((Eq("tier", "A"), Contains("path", "B")))
-        return
     with pytest.raises(QueryError) as caught:
         parse(text, FIELDS)
     message, shown, caret = str(caught.value).split("\n")
@@ -162,7 +158,7 @@ FILTERS = st.recursive(
 )
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(FILTERS)
 def test_what_is_formatted_is_parsed_again(filters):
     text = format_filter(filters)
@@ -170,14 +166,14 @@ def test_what_is_formatted_is_parsed_again(filters):
     assert format_filter(parse(text, FIELDS)) == text
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=80, deadline=None)
 @given(FILTERS)
 def test_simplify_changes_nothing_twice_and_keeps_fields_valid(filters):
     assert simplify(simplify(filters)) == simplify(filters)
     assert check(filters, FIELDS) == filters
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(st.text(alphabet=st.sampled_from(list('ab* ()":<>=\\tier:A orndsn5\n')), max_size=40))
 def test_any_text_is_read_or_refused_with_a_place(text):
     try:

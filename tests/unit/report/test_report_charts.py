@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import re
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -31,7 +32,11 @@ def test_bars_are_as_high_as_their_counts() -> None:
 
 def test_every_cut_but_the_last_is_drawn_and_named() -> None:
     html = str(charts.score_histogram(np.ones((4, 4), dtype=np.int64), CUTS, alt="", note=""))
-    assert re.findall(r'class="cut" data-cut="(\d)" d="M([\d.]+)', html) == [("0", "750.00"), ("1", "500.00"), ("2", "250.00")]
+    assert re.findall(r'class="cut" data-cut="(\d)" d="M([\d.]+)', html) == [
+        ("0", "750.00"),
+        ("1", "500.00"),
+        ("2", "250.00"),
+    ]
     assert "A from 0.75" in html
     assert "D from" not in html
 
@@ -51,7 +56,9 @@ def test_few_objects_are_points_of_their_tiers() -> None:
 def test_many_objects_are_bins_of_bounded_size() -> None:
     rng = np.random.default_rng(0)
     score = rng.random(200_000)
-    html = str(charts.relation(score + rng.normal(0, 0.1, 200_000), score, np.zeros(200_000, int), title="", about="", cuts=[]))
+    html = str(
+        charts.relation(score + rng.normal(0, 0.1, 200_000), score, np.zeros(200_000, int), title="", about="", cuts=[])
+    )
     assert "dot" not in html
     assert len(html) < 120_000
     assert html.count("z") <= charts.BIN_COLUMNS * charts.BIN_ROWS + 10
@@ -70,7 +77,9 @@ def test_axes_follow_the_data() -> None:
     assert fit(np.linspace(0, 9, 50)).low == 0.0
 
 
-@pytest.mark.parametrize("scale", [Scale(0, 1), Scale(-3.2, 0.7), Scale(0.001, 5000, log=True), Scale(20, 90, log=True)])
+@pytest.mark.parametrize(
+    "scale", [Scale(0, 1), Scale(-3.2, 0.7), Scale(0.001, 5000, log=True), Scale(20, 90, log=True)]
+)
 def test_ticks_lie_on_the_axis_where_their_labels_say(scale: Scale) -> None:
     ticks = scale.ticks(4)
     assert 2 <= len(ticks) <= 9
@@ -105,7 +114,7 @@ def test_time_runs_from_left_to_right() -> None:
     line = re.search(r'class="line" d="M([^"]*)"', html)[1]
     points = [tuple(map(float, p.split())) for p in line.split("L")]
     assert [round(x) for x, _ in points] == [0, 333, 667, 1000]
-    assert all(b[1] < a[1] for a, b in zip(points, points[1:], strict=False))
+    assert all(b[1] < a[1] for a, b in pairwise(points))
 
 
 def test_texts_of_a_chart_are_escaped() -> None:
@@ -125,7 +134,7 @@ def test_colours_differ_in_lightness_by_tier() -> None:
     for dark in (False, True):
         lights = [luminance(c) for c in tier_colours(4, dark=dark)]
         assert lights == sorted(lights, reverse=dark)
-        assert min(abs(a - b) for a, b in zip(lights, lights[1:], strict=False)) > 0.05
+        assert min(abs(a - b) for a, b in pairwise(lights)) > 0.05
     steps = [luminance(c) for c in SEQUENTIAL]
     assert steps == sorted(steps)
     assert between(["#000000", "#ffffff"], 0.5) == "#808080"

@@ -9,7 +9,14 @@ from tierflow.report.text import NONE, counted, listed, number, printable, score
 
 @pytest.mark.parametrize(
     ("value", "expected"),
-    [(0, "0"), (12345.678, "12,346"), (0.5, "0.5"), (-1.6444, "-1.644"), (0.0001234, "0.0001234"), (float("nan"), NONE)],
+    [
+        (0, "0"),
+        (12345.678, "12,346"),
+        (0.5, "0.5"),
+        (-1.6444, "-1.644"),
+        (0.0001234, "0.0001234"),
+        (float("nan"), NONE),
+    ],
 )
 def test_numbers_have_four_significant_digits(value: float, expected: str) -> None:
     assert number(value) == expected

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -28,7 +30,7 @@ def test_the_sliders_histogram_counts_as_the_policy_does(values: list[int], cuts
     fine = fine_histogram(score, size)
     counts, sizes = tally(score, size, [cut / FINE for cut in cuts])
     edges = [FINE + 1, *cuts, 0]
-    for tier, (high, low) in enumerate(zip(edges, edges[1:], strict=False)):
+    for tier, (high, low) in enumerate(pairwise(edges)):
         assert sum(fine["counts"][low:high]) == counts[tier]
         assert sum(fine["sizes"][low:high]) == sizes[tier]
 
@@ -53,4 +55,8 @@ def test_nothing_to_ask_without_scores_or_with_one_tier() -> None:
 
 
 def test_ranges_in_words() -> None:
-    assert [r["words"] for r in ranges(["A", "B", "C"], [0.75, 0.25])] == ["0.75 or more", "0.25 to below 0.75", "0 to below 0.25"]
+    assert [r["words"] for r in ranges(["A", "B", "C"], [0.75, 0.25])] == [
+        "0.75 or more",
+        "0.25 to below 0.75",
+        "0 to below 0.25",
+    ]

@@ -112,8 +112,7 @@
       const per = 1000 / what.bins;
       const columns = Array.from({ length: what.bins }, () => new Array(what.tiers.length).fill(0));
       what.fine.counts.forEach((count, bin) => { columns[Math.min(Math.floor(bin / per), what.bins - 1)][tierOf(bin, minima)] += count; });
-      const top = Math.max(...columns.map((column) => column.reduce((a, b) => a + b, 0)), 1) * 1.04;
-      const scale = Number(bars.dataset.top) || top;
+      const scale = Math.max(...columns.map((column) => column.reduce((a, b) => a + b, 0)), 1) * 1.04;
       const paths = what.tiers.map(() => "");
       columns.forEach((column, index) => {
         let base = 1000;
@@ -148,7 +147,12 @@
         const value = minima[Number(line.dataset.cut)];
         line.setAttribute("d", `M${value * 1000} -20V1000`);
       });
-      names.forEach((label, index) => { label.style.left = `${minima[index] * 100}%`; label.textContent = `${what.tiers[index]} from ${number(minima[index], 3)}`; });
+      const levels = [];
+      minima.forEach((place, index) => {
+        const taken = levels.filter((_, before) => before < index && Math.abs(minima[before] - place) < 0.16);
+        levels.push([0, 1, 2, 3, 4, 5, 6, 7, 8, 9].find((level) => !taken.includes(level)) ?? 0);
+      });
+      names.forEach((label, index) => { label.style.left = `${minima[index] * 100}%`; label.style.setProperty("--level", levels[index]); label.textContent = `${what.tiers[index]} from ${number(minima[index], 3)}`; });
       if (same) bars.innerHTML = ownBars; else redraw(minima);
     };
     sliders.forEach((slider, index) => slider.addEventListener("input", () => {

@@ -1,0 +1,34 @@
+"""Compile the inner loops, and keep the result on disk where the machine allows it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, TypeVar, cast
+
+from numba import njit
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+Function = TypeVar("Function", bound="Callable[..., Any]")
+
+
+def compiled(*, fastmath: bool = False) -> Callable[[Function], Function]:
+    """Return a decorator that compiles a function at its first call, with the lock of the interpreter released.
+
+    The machine code is kept beside the source, or in the user's cache folder (NUMBA_CACHE_DIR names another place), per
+    processor type, so that later processes only load it.
+
+    Args:
+        fastmath: Whether floating-point sums may be reordered; never where NaN is looked for.
+    """
+
+    def decorate(function: Function) -> Function:
+        made: Any
+        try:
+            made = njit(cache=True, nogil=True, fastmath=fastmath)(function)
+        except RuntimeError:
+            # Neither place can be written (a read-only container without a home): compile in every process.
+            made = njit(nogil=True, fastmath=fastmath)(function)
+        return cast("Function", made)
+
+    return decorate

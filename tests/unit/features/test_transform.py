@@ -1,0 +1,54 @@
+"""The low corner of the transform against numpy's, and bands against a windowed transform done plainly."""
+
+import numpy as np
+import pytest
+
+from tierflow.features.fft import low_corner
+from tierflow.features.residual import hann_squares, residual_of
+from tierflow.features.spectrum import Band, band_power, spectrum_of
+
+# All radices up to 31 alone and mixed, primes above (numpy's way), few rows, odd and even.
+SIZES = [
+    (32, 32),
+    (33, 35),
+    (45, 64),
+    (121, 169),
+    (289, 38),
+    (46, 58),
+    (62, 93),
+    (77, 41),
+    (37, 74),
+    (8, 100),
+    (1, 64),
+    (520, 696),
+]
+
+
+@pytest.mark.parametrize("shape", SIZES)
+@pytest.mark.parametrize("dtype", ["uint8", "uint16", "float32"])
+def test_equals_numpy(shape, dtype):
+    values = np.random.default_rng(0).integers(0, 256, shape).astype(dtype)
+    rows, columns = min(shape[0] // 2, 20), min(shape[1] // 2, 30)
+    mean = float(values.mean())
+    found = low_corner(values, mean=mean, rows=rows, columns=columns)
+    expected = np.fft.fft2(values.astype(np.float64) - mean)[np.arange(-rows, rows + 1) % shape[0]][:, : columns + 1]
+    assert found.shape == (2 * rows + 1, columns + 1)
+    expected[rows, 0] = found[rows, 0] = 0
+    assert np.abs(found - expected).max() <= 3e-6 * np.abs(expected).max() + 1e-6
+
+
+@pytest.mark.parametrize("shape", [(8, 8), (40, 51), (33, 64), (9, 200), (128, 100)])
+def test_bands_are_those_of_the_windowed_plane(shape):
+    values = np.random.default_rng(1).integers(0, 4000, shape).astype(np.uint16)
+    mean = float(values.mean())
+    bands = (Band(0.03, 0.15), Band(1e-9, 0.16), Band(0.04, 0.08))
+    window = np.sqrt(np.outer(hann_squares(shape[0]), hann_squares(shape[1])))
+    power = np.abs(np.fft.fft2((values - mean) * window)) ** 2
+    frequency = np.hypot(*np.meshgrid(np.fft.fftfreq(shape[0]), np.fft.fftfreq(shape[1]), indexing="ij"))
+    for band, found in zip(bands, band_power(spectrum_of(values, mean=mean, highest_px=0.16), bands), strict=True):
+        inside = (frequency >= band.low) & (frequency < band.high)
+        assert found.number == inside.sum()
+        assert found.total == pytest.approx(power[inside].sum(), rel=1e-5)
+    residual = residual_of(values, mean=mean)
+    assert residual.energy * values.size == pytest.approx(power.sum(), rel=1e-5)
+    assert residual.window == pytest.approx((window**2).sum())
