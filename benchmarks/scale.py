@@ -95,9 +95,7 @@ def main() -> None:
         sharded_s = process_s - alone_s
         busy_s = alone_s + sharded_s / options.cores
         print(f"wall {wall_s:.1f} s = {options.objects / wall_s:.0f} images/s")
-        print(
-            f"step processes fill {busy_s:.1f} s; outside them {wall_s - busy_s:.1f} s = {1 - busy_s / wall_s:.1%}"
-        )
+        print(f"step processes fill {busy_s:.1f} s; outside them {wall_s - busy_s:.1f} s = {1 - busy_s / wall_s:.1%}")
         print(f"of the processes' time, start of Python and imports: {1 - step_s / process_s:.1%}")
         print(f"rerun with nothing to do: {run(folder, output, options.cores):.1f} s")
         print(f"another score and policy: {run(folder, output, options.cores, '--set', 'score.function=haste'):.1f} s")

@@ -1,4 +1,4 @@
-"""Make examples/plate from the ImageXpress plate of the shared test images: `python examples/make_plate.py ../shared`."""
+"""Make examples/plate from the ImageXpress plate of the shared images: `python examples/make_plate.py ../shared`."""
 
 from __future__ import annotations
 

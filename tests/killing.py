@@ -24,7 +24,7 @@ ACTS = (
     "chmod",
     "chown",
 )
-MODES = ("before", "after", "torn", "power")
+MODES = ("before", "torn", "power")
 
 
 class Killed(BaseException):
@@ -35,8 +35,8 @@ class Killed(BaseException):
 class Killer:
     """Kills at the call with number `at`.
 
-    `before` the call, `after` it, `torn`: after half of what it should write; `power`: after it, and what was written
-    to a journal since its last sync is lost.
+    `before` the call (which is also after the one before it); `torn`: after half of what it should write; `power`:
+    after it, and what was written to a journal since its last sync is lost.
     """
 
     at: int
@@ -100,9 +100,9 @@ def armed(killer: Killer, monkeypatch, journals: Path):
             yield
 
 
-def steps_of(act, monkeypatch, journals: Path) -> int:
-    """Return how many system calls an undisturbed run takes."""
+def moments(act, mode: str, monkeypatch, journals: Path) -> list[int]:
+    """Run undisturbed and return the numbers of the system calls at which killing in that mode makes a difference."""
     killer = Killer(at=0)
     with armed(killer, monkeypatch, journals):
         act()
-    return killer.count
+    return [at for at, name in enumerate(killer.names, start=1) if mode != "torn" or name == "write"]

@@ -142,14 +142,32 @@ class Aggregate(Section):
     channel: str | None = Field(None, description="Only this channel counts; empty: all.")
 
 
+# The limits and the false alarms they raise on 265 real images: design/focus.md.
 def _default_flags() -> tuple[FlagRule, ...]:
     return (
+        FlagRule(flag="blank", feature="dynamic_range", below=1, text="all pixels have nearly the same value"),
+        FlagRule(flag="low_signal", feature="structure_z", below=8, text="nothing stands out from the noise"),
+        FlagRule(flag="out_of_focus", feature="sharpness", below=0.01, text="hardly any fine detail"),
         FlagRule(
             flag="saturated",
             feature="saturated_share",
             above=0.01,
             text="more than 1 % of the pixels are at the detector's limit",
         ),
+        FlagRule(
+            flag="mostly_black",
+            feature="black_share",
+            above=0.5,
+            text="more than half of the pixels are exactly 0: masked, cropped or not recorded",
+        ),
+        FlagRule(
+            flag="uneven_illumination",
+            feature="illumination_ratio",
+            above=10,
+            robust_z=True,
+            text="the background is far more uneven than is usual in this plate and channel",
+        ),
+        FlagRule(flag="non_finite", feature="finite_share", below=1, text="some pixels are not a number"),
     )
 
 
@@ -163,7 +181,7 @@ class Score(Section):
         ),
     )
     parameters: dict[str, Any] = Field(
-        default_factory=dict, description="Parameters of the function; see `tierflow config show --functions`."
+        default_factory=dict, description="Parameters of the function; `tierflow config parts` lists them."
     )
     aggregate: Aggregate = Field(default_factory=Aggregate)
     flags: tuple[FlagRule, ...] = Field(
