@@ -13,7 +13,7 @@ from tierflow.errors import ConfigError, InputMissingError
 from tierflow.io.atomic import write_text
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Collection, Mapping, Sequence
     from pathlib import Path
 
     from pydantic_core import ErrorDetails
@@ -94,14 +94,21 @@ def dump(config: Config) -> str:
     return yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False, allow_unicode=True, width=120)
 
 
-def merge(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
-    """Return `base` with `changes` laid over it, section by section; lists and scalars are replaced whole."""
+def merge(
+    base: Mapping[str, Any], changes: Mapping[str, Any], *, whole: Collection[str] = ("tiers", "parameters")
+) -> dict[str, Any]:
+    """Return `base` with `changes` laid over it, key by key; lists and scalars are replaced whole.
+
+    Args:
+        base: Keys and values.
+        changes: Keys and values that win.
+        whole: Keys whose mappings are replaced, not merged: who names tiers in a file means exactly those.
+    """
     merged = dict(base)
     for key, value in changes.items():
         old = merged.get(key)
-        # Tiers are a list by name: a user who gives tiers means exactly those.
-        deep = isinstance(old, dict) and isinstance(value, dict) and key not in ("tiers", "parameters")
-        merged[key] = merge(old, value) if deep and isinstance(old, dict) else value
+        deep = isinstance(old, dict) and isinstance(value, dict) and key not in whole
+        merged[key] = merge(old, value, whole=whole) if deep and isinstance(old, dict) else value
     return merged
 
 

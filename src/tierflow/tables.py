@@ -134,7 +134,7 @@ PLACE = pa.schema(
         field("tier", pa.string(), "tier that the policy chose"),
         field("why", pa.string(), "rule of the policy that chose it, in words"),
         field("driver", pa.string(), "how the tier stores files"),
-        field("placement", pa.string(), "placed, kept (driver none) or failed"),
+        field("placement", pa.string(), "placed, kept (driver none) or failed; in the catalogue also undone"),
         field("destination", pa.string(), "where the file is now; null when it stayed at its source"),
         field("problem", pa.string(), "why it could not be placed; null when all is well"),
     ]

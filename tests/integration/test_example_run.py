@@ -176,6 +176,13 @@ def test_undo_brings_back_what_move_took(tmp_path):
     assert not list(plate.rglob("*.tif"))
     assert tierflow("undo", output).returncode == 0
     assert {p.relative_to(plate): p.read_bytes() for p in plate.rglob("*.tif")} == before
+    assert {row["destination"] for row in objects(output)} == {""}
+    paths = tierflow("search", "tier:A", "--from", output, "--format", "paths").stdout.splitlines()
+    assert paths
+    assert all(Path(path).parent.is_relative_to(plate) and Path(path).exists() for path in paths)
+    # And it can be placed again.
+    assert tierflow("run", plate, "--output", output, *moves).returncode == 0
+    assert len(list((output / "tiers").rglob("*.tif"))) == len(before)
 
 
 def test_verify_finds_a_changed_file(example, tmp_path):
@@ -197,3 +204,14 @@ def test_a_missing_table_is_made_again(example, tmp_path):
     assert done.returncode == 0, done.stderr
     assert (output / "place/00000.parquet").exists()
     assert (output / "score/00000.parquet").exists()
+
+
+def test_set_changes_one_key_and_keeps_its_neighbours():
+    import yaml
+
+    done = tierflow("config", "show", "--set", "tiers.A.driver=copy", "--set", "score.aggregate.channel=w1")
+    shown = yaml.safe_load(done.stdout)
+    assert {name: tier["driver"] for name, tier in shown["tiers"].items()} == dict(
+        A="copy", B="link", C="link", D="link"
+    )
+    assert shown["score"]["aggregate"] == {"planes": "max", "channels": "mean", "channel": "w1"}

@@ -84,12 +84,12 @@ def _rows(output: Path, name: str) -> pa.Table:
 
 
 def _is_newer(path: Path, sources: Sequence[Path]) -> bool:
-    """Tell whether a table was written after all of its sources; False when one is missing."""
+    """Tell whether a table was written after all of its sources that are there (undo removes place tables)."""
     try:
         written = path.stat().st_mtime_ns
-        return all(source.stat().st_mtime_ns <= written for source in sources)
     except FileNotFoundError:
         return False
+    return all(source.stat().st_mtime_ns <= written for source in sources if source.exists())
 
 
 def _optional(path: Path, columns: Sequence[str] | None = None) -> pa.Table | None:

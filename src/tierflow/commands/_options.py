@@ -42,8 +42,11 @@ def configured(base: dict[str, Any], *, config: Path | None, settings: list[str]
         # Judged alone first, so that a message names the file and not the sum.
         validate(read_tree(config), where=str(config))
         tree = merge(tree, read_tree(config))
+    if settings:
+        # With every default spelt out, `tiers.A.driver=copy` changes one key and keeps the other tiers.
+        tree = validate(tree).model_dump(mode="json")
     for setting in settings or []:
-        tree = merge(tree, _parse_setting(setting))
+        tree = merge(tree, _parse_setting(setting), whole=())
     validate(tree, where="--set" if settings else str(config or "configuration"))
     return tree
 

@@ -10,6 +10,7 @@ from cyclopts import Parameter
 from rich.console import Console
 from rich.progress import Progress
 
+from tierflow.catalogue.placements import forget_undone
 from tierflow.commands._options import DryRun, Results, config_of
 from tierflow.lock import run_lock
 from tierflow.placements_view import show_undo, show_verify
@@ -33,6 +34,8 @@ def undo(
     output = results.absolute()
     with run_lock(output), _progress("bringing back") as advance:
         report = undo_placements(output, dry_run=dry_run, tier=tier, on_progress=advance)
+        if not dry_run:
+            forget_undone(output)
     return show_undo(report, Console(), output=results)
 
 

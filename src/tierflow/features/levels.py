@@ -77,7 +77,7 @@ def levels_of(plane: GrayPlane) -> Levels:
     """Return the distribution of a plane's finite values."""
     if plane.is_integer:
         table = count_levels(plane.values, 1 << (8 * plane.values.dtype.itemsize))
-        present = np.flatnonzero(table)
+        present = np.flatnonzero(table > 0)
         return Levels(
             scaled=present.astype(np.float32) / np.float32(plane.divisor),
             raw=present.astype(np.float64),

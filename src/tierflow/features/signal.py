@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -34,7 +35,9 @@ def mid_band_share(band: BandPower, *, energy: float) -> float:
     """Share of the power spectrum's energy that lies in the mid band, frequency 0 excluded.
 
     band power / energy, of the plane minus its mean under a Hann window. Range 0..1, no unit; 0 for a constant plane.
-    In-focus images have more of their energy there than blurred ones, at any exposure. Fails when the objects are much
+    In-focus images have more of their energy there than blurred ones of the same exposure: areas under the curve 1, 1
+    and .97 to 1 (over noise seeds) on BBBC006 at 100 %, 10 % and 2 % of the light. White noise has .068, so dim images
+    are drawn towards that from both sides; `sharpness` isn't. Fails when the objects are much
     larger or smaller than the band's periods, and on planes whose energy is mostly shading or debris.
 
     Args:
@@ -53,10 +56,12 @@ def sharpness(mid: BandPower, low: BandPower, *, residual: Residual, pixels: int
     """Share of the signal's energy that lies in the mid band, with the noise's energy taken away.
 
     (mid band power - noise) / max(power below 0.16 cycles per px - noise, 3 standard errors of that), with the noise
-    from the plane's highest frequencies, under a Hann window, clipped to 0..1. No unit. The same image has the same
-    value at any exposure: medians .23 in focus and .001 out of focus (BBBC006) at 100 %, 10 % and 2 % of the light.
-    Fails on planes without a signal, where it is a random number of the order of 0.3: look at `structure_z` and
-    `object_z` first. Else it fails like `mid_band_share`.
+    from the plane's highest frequencies, under a Hann window, clipped to 0..1. No unit. The same image has about the
+    same value at any exposure: medians .23 in focus and .001 out of focus (BBBC006) at 100 %, 10 % and 2 % of the
+    light; mean |Spearman| with defocus .926 on eight z stacks, .917 for `mid_band_share`. Fails where hardly any signal
+    is left: below a `structure_z` of about 30 it is a matter of chance between 0 and .5 (at 2 % light the areas under
+    the curve were .87 to 1 over noise seeds, 1 for `mid_band_share` times a gate on `object_z`). Else it fails like
+    `mid_band_share`.
 
     Args:
         mid: Power in the mid band.
@@ -189,13 +194,21 @@ def illumination_ratio(tile_means: NDArray[np.float64]) -> float:
         return float("nan")
     bands = [np.array_split(band, columns, axis=1) for band in np.array_split(tile_means, rows, axis=0)]
     blocks = np.array([[_low_quartile(block) for block in band] for band in bands])
-    y, x = (axis.ravel() for axis in np.meshgrid(np.linspace(-1, 1, rows), np.linspace(-1, 1, columns), indexing="ij"))
-    terms = np.stack([np.ones_like(x), x, y, x * x, x * y, y * y], axis=1)
+    terms = _parabola_terms(rows, columns)
     known = np.isfinite(blocks.ravel())
     if np.count_nonzero(known) < _QUADRATIC_TERMS:
         return float("nan")
     fit = terms @ np.linalg.lstsq(terms[known], blocks.ravel()[known], rcond=None)[0]
     return float(fit.max() / fit.min()) if fit.min() > 0 else float("nan")
+
+
+@lru_cache(maxsize=64)
+def _parabola_terms(rows: int, columns: int) -> NDArray[np.float64]:
+    """Return 1, x, y, x^2, xy, y^2 at the blocks' centres, shape (rows * columns, 6); read-only."""
+    y, x = (axis.ravel() for axis in np.meshgrid(np.linspace(-1, 1, rows), np.linspace(-1, 1, columns), indexing="ij"))
+    terms = np.stack([np.ones_like(x), x, y, x * x, x * y, y * y], axis=1)
+    terms.setflags(write=False)
+    return terms
 
 
 def _low_quartile(tiles: NDArray[np.float64]) -> float:

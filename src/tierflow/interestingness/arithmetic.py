@@ -119,12 +119,14 @@ def parse(text: str) -> Formula:
     """
     if len(text) > MAX_CHARACTERS:
         raise ValueError(f"{len(text)} characters long, at most {MAX_CHARACTERS} are allowed: write an own function")
+    if "#" in text:
+        raise ValueError("comments are not allowed in a formula: write them as YAML comments above it")
     try:
-        # Leading blanks and line breaks come from YAML's block texts.
-        body = ast.parse(f"({text.strip()}\n)", mode="eval").body
+        # Line breaks and blanks come from YAML's block texts and mean nothing.
+        body = ast.parse(" ".join(text.split()), mode="eval").body
     except (SyntaxError, ValueError, MemoryError, RecursionError) as error:
         raise ValueError(f"not a formula: {getattr(error, 'msg', error)}") from error
-    nodes = list(ast.walk(body))
+    nodes = sorted(ast.walk(body), key=lambda node: getattr(node, "col_offset", 0))
     if len(nodes) > MAX_PARTS:
         raise ValueError(f"{len(nodes)} parts, at most {MAX_PARTS} are allowed: write an own function")
     _check(body, depth=0)

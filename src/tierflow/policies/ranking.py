@@ -77,6 +77,9 @@ def cuts_at(
         if end <= 0:
             cuts.append(Cut(tier, 1.0, ""))
             continue
+        if not len(order):
+            cuts.append(Cut(tier, 0.0))
+            continue
         last = order[min(end, len(order)) - 1]
         minimum = float(interestingness[last])
         shared = end < len(order) and interestingness[order[end]] == minimum

@@ -6,6 +6,7 @@ from difflib import get_close_matches
 from typing import TYPE_CHECKING
 
 from tierflow import plugins
+from tierflow.catalogue.schema import check_feature_names
 from tierflow.config import QUARANTINE
 from tierflow.errors import ConfigError, ObjectError
 from tierflow.features.base import FeatureSettings
@@ -26,6 +27,7 @@ def check(config: Config) -> None:
             are wrong or don't fit the tiers; the message names the key, the value and the remedy.
     """
     features = known_features(config)
+    check_feature_names(features)
     function = make_function(config)
     where = f"score.parameters ({config.score.function})" if config.score.parameters else "score.function"
     require_features(function.needs(), features, where=where)
