@@ -40,10 +40,15 @@ def make_tables(output: Path, *, objects: int, shards: int) -> None:
         ids = [hashlib.sha256(str(member).encode()).hexdigest() for member in members.tolist()]
         sharp = random.random(n)
         values = {name: random.lognormal(0, 0.3, n) for name in units}
+        # As on real plates: a few per cent of the images have a finding.
         values |= {
-            "sharpness": 0.02 + 0.3 * sharp,
-            "structure_z": random.lognormal(6, 2, n),
-            "object_z": random.lognormal(4, 1, n),
+            "sharpness": 0.005 + 0.3 * sharp,
+            "structure_z": random.lognormal(9, 2, n),
+            "object_z": random.lognormal(6, 1, n),
+            "dynamic_range": random.normal(7, 1, n),
+            "black_share": np.zeros(n),
+            "finite_share": np.ones(n),
+            "illumination_ratio": random.lognormal(1, 0.2, n),
             "saturated_share": np.where(random.random(n) < 0.02, 0.05, 0.0),
         }
         failed = random.random(n) < 0.01

@@ -5,6 +5,7 @@ Commands live in `tierflow.commands` and are imported when they are called, so t
 
 from __future__ import annotations
 
+import os
 import sys
 import traceback
 from typing import TYPE_CHECKING, NamedTuple
@@ -190,6 +191,9 @@ def run_cli(argv: Sequence[str]) -> int:
 
 def _dispatch(argv: Sequence[str]) -> int:
     if argv[:1] == ["step"]:
+        # A job has the cores of its step: numpy's linear algebra would take all of them, for matrices of 64 x 6.
+        for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
+            os.environ.setdefault(name, "1")
         from tierflow.commands.step import main as step_main
 
         return step_main(argv[1:])

@@ -95,7 +95,9 @@ def carry(
             placed = journal.record(result.object_id).placed
             where = journal.path_of(placed.destination) if placed else None
             outcomes[result.object_id] = Outcome("failed", where, result.problem)
-    for group in batches([want for want in wants if want.object_id not in outcomes]):
+    # Links go first: what they lead to may be another object, which a driver takes away from there.
+    todo = sorted((want for want in wants if want.object_id not in outcomes), key=lambda w: not w.source.is_symlink())
+    for group in batches(todo):
         outcomes |= _carry_group(journal, group, drivers, durable=durable)
         if on_batch is not None:
             on_batch(len(group))
@@ -140,13 +142,12 @@ def _place_group(journal: Journal, jobs: Sequence[_Job], *, durable: bool) -> tu
         raise group.broken
     outcomes = {job.want.object_id: _failure(journal, job, problem) for job, problem in group.failed}
     for job, entry in group.made:
-        problem = left.get(entry.id) or job.problem
         placed = journal.record(entry.id).placed
         stands = placed is not None and placed.destination == entry.destination
         outcomes[entry.id] = (
-            Outcome("placed", journal.path_of(entry.destination), problem)
+            Outcome("placed", journal.path_of(entry.destination), job.problem or left.get(entry.id))
             if stands
-            else _failure(journal, job, problem or "its source could not be removed")
+            else _failure(journal, job, left.get(entry.id, "its source could not be removed"))
         )
     return outcomes, group.again
 

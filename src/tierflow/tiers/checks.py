@@ -22,7 +22,7 @@ def check_link(placed: Placed, *, hash_files: bool) -> str | None:
         return _missing(placed.destination)
     if _leads_nowhere_as_recorded(placed, there):
         return None
-    if not same_target(placed.destination, placed.source):
+    if not same_target(placed.destination, placed.source) and not _target_went_away(placed, there):
         return f"{placed.destination} is no longer the file at {placed.source}: one of them was replaced, compare them"
     return _check_bytes(placed, hash_files=hash_files)
 
@@ -80,6 +80,11 @@ def _leads_nowhere_as_recorded(placed: Placed, there: os.stat_result) -> bool:
         and not placed.destination.exists()
         and link_text_of(placed.destination) == placed.link_text
     )
+
+
+def _target_went_away(placed: Placed, there: os.stat_result) -> bool:
+    """Accept a hard link to what a link at the source led to before that was taken away; its bytes are checked."""
+    return stat.S_ISREG(there.st_mode) and is_link_with(placed.source, placed.link_text) and not placed.source.exists()
 
 
 def _check_bytes(placed: Placed, *, hash_files: bool) -> str | None:

@@ -6,6 +6,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from tierflow.tiers.acts import closing, own_folders
+from tierflow.tiers.checks import is_link_with
 from tierflow.tiers.files import cannot, remove, remove_empty_folders
 from tierflow.tiers.removal import origin_problem, retire
 
@@ -41,6 +42,8 @@ def clear(journal: Journal, object_ids: Iterable[str]) -> dict[str, str]:
             lines.append(closing(done, state="failed", problem=problem))
             folders += own_folders(journal, done)
             continue
+        if done.consumes:
+            _remove_source_link(journal, done)
         if previous is not None:
             left = retire(journal, previous, new=done)
             problems |= {object_id: left} if left else {}
@@ -71,3 +74,11 @@ def _remove_origin(journal: Journal, done: Entry) -> str | None:
             remove(journal.path_of(done.destination))
         return cannot("take away", origin, error)
     return None
+
+
+def _remove_source_link(journal: Journal, done: Entry) -> None:
+    """Take away a link at the source whose content was placed from a former destination, because its target is gone."""
+    source = journal.path_of(done.source)
+    if done.origin != done.source and is_link_with(source, done.link_text):
+        with suppress(OSError):
+            remove(source)

@@ -7,7 +7,7 @@ import stat
 from typing import TYPE_CHECKING, ClassVar
 
 from tierflow.tiers.checks import check_content
-from tierflow.tiers.files import copy_link, copy_verified, target_of
+from tierflow.tiers.files import copy_dead_link, copy_verified, target_of
 
 if TYPE_CHECKING:
     from tierflow.tiers.base import Made, Order, Placed
@@ -36,5 +36,5 @@ class Copy:
 def copy_any(order: Order) -> Made:
     """Copy a file or what a link leads to; make a link that leads nowhere again."""
     if stat.S_ISLNK(os.lstat(order.origin).st_mode) and target_of(order.origin) is None:
-        return copy_link(order)
+        return copy_dead_link(order)
     return copy_verified(order)

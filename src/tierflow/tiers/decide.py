@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Literal
 from tierflow.errors import ObjectError
 from tierflow.tiers.acts import Outcome
 from tierflow.tiers.base import Stamp
-from tierflow.tiers.checks import has_content, same_target
-from tierflow.tiers.files import cannot, changed_text, look, sha256_of
+from tierflow.tiers.checks import has_content, is_link_with, same_target
+from tierflow.tiers.files import cannot, changed_text, look, sha256_of, target_of
 from tierflow.tiers.removal import is_ours
 
 if TYPE_CHECKING:
@@ -133,7 +133,7 @@ def _standing(journal: Journal, want: Want, placed: Entry, here: os.stat_result 
     destination = journal.path_of(placed.destination)
     rest = Decision("rest", Outcome("placed", destination))
     if not placed.consumes and placed.how != "copy":
-        return _standing_link(want, placed, here, destination)
+        return _standing_link(journal, want, placed, here)
     fresh_hash = None not in (want.sha256, placed.sha256) and want.sha256 != placed.sha256
     if is_ours(journal, placed) and not fresh_hash:
         return rest
@@ -147,12 +147,18 @@ def _standing(journal: Journal, want: Want, placed: Entry, here: os.stat_result 
     return Decision("rest", Outcome("placed", destination, problem))
 
 
-def _standing_link(want: Want, placed: Entry, here: os.stat_result | None, destination: Path) -> Decision:
+def _outlives_target(journal: Journal, want: Want, placed: Entry) -> bool:
+    """Tell whether the source is a link whose target was taken away since, while the destination is as it was placed."""
+    return is_link_with(want.source, placed.link_text) and target_of(want.source) is None and is_ours(journal, placed)
+
+
+def _standing_link(journal: Journal, want: Want, placed: Entry, here: os.stat_result | None) -> Decision:
+    destination = journal.path_of(placed.destination)
     if here is None:
         problem = f"{want.source} isn't there any more: {destination} is what is left of it"
         return Decision("rest", Outcome("placed", destination, problem))
     rest = Decision("rest", Outcome("placed", destination))
-    if same_target(destination, want.source) or (placed.how == "symbolic_link" and not want.source.exists()):
+    if same_target(destination, want.source) or _outlives_target(journal, want, placed):
         if want.sha256 is not None and want.sha256 != placed.sha256:
             return Decision("note", rest.outcome, entry=replace(placed, state="cleared", sha256=want.sha256))
         return rest
@@ -166,7 +172,8 @@ def _standing_link(want: Want, placed: Entry, here: os.stat_result | None, desti
 def _other_place(journal: Journal, want: Want, placed: Entry, here: os.stat_result | None) -> Decision:
     """Decide for an object that goes from one tier to another."""
     destination = journal.path_of(placed.destination)
-    if not placed.consumes and here is not None:
+    leads_nowhere = placed.how != "symbolic_link" and _outlives_target(journal, want, placed)
+    if not placed.consumes and here is not None and not leads_nowhere:
         return _unless_changed(want, here)
     if placed.how == "symbolic_link" and not placed.consumes:
         return _failed(f"{want.source} isn't there any more: put it back, or run again to scan the input anew")

@@ -82,11 +82,12 @@ class Entry:
 
 
 _NAMES = tuple(f.name for f in fields(Entry))
+_JSON = json.JSONEncoder(separators=(",", ":"))
 
 
 def encode(tree: dict[str, Any]) -> bytes:
     """Return a line of the journal, newline included. Surrogates are escaped, so the line is plain ASCII."""
-    data = json.dumps(tree, separators=(",", ":")).encode("ascii")
+    data = _JSON.encode(tree).encode("ascii")
     return b"%08x %s\n" % (zlib.crc32(data), data)
 
 

@@ -130,12 +130,15 @@ def copy_verified(order: Order, *, mode: int | None = None, mtime_ns: int | None
     )
 
 
-def copy_link(order: Order) -> Made:
+def copy_dead_link(order: Order) -> Made:
     """Make the destination a link with the same text as the origin, which leads nowhere.
 
     Raises:
         FileExistsError: when the destination's name is taken.
+        ChangedError: when it led to a file at the time of measuring.
     """
+    if order.sha256 is not None:
+        raise ChangedError(changed_text(order.origin, "the file that this link leads to isn't there any more"))
     own = os.lstat(order.origin)
     text = link_text_of(order.origin)
     stamp = make_link(text, order.destination, object_id=order.object_id, times_ns=(own.st_atime_ns, own.st_mtime_ns))

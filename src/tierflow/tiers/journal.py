@@ -88,7 +88,7 @@ class Journal:
 
     def text_of(self, path: Path) -> str:
         """Return a path as the journal holds it: relative to the output folder when inside it."""
-        return str(path.relative_to(self.output)) if path.is_relative_to(self.output) else str(path)
+        return str(path).removeprefix(f"{self.output}{os.sep}")
 
     def path_of(self, text: str) -> Path:
         """Return the path that the journal holds as `text`."""

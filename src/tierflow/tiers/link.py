@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from tierflow.tiers.base import Made, Stamp
 from tierflow.tiers.checks import check_link
-from tierflow.tiers.files import NO_HARD_LINK, copy_link, link_text_of, require_regular, target_of
+from tierflow.tiers.files import NO_HARD_LINK, copy_dead_link, link_text_of, require_regular, target_of
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -35,7 +35,7 @@ class Link:
         if stat.S_ISLNK(own.st_mode):
             real = target_of(order.origin)
             if real is None:
-                return copy_link(order)
+                return copy_dead_link(order)
             target, link_text = real, link_text_of(order.origin)
         info = os.lstat(target)
         require_regular(info, target)

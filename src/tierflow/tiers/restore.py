@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from tierflow.errors import ObjectError
 from tierflow.tiers.acts import batches, closing, is_whole, make_folders, own_folders, sync_folders, try_again
 from tierflow.tiers.base import Order
+from tierflow.tiers.checks import is_link_with
 from tierflow.tiers.files import (
     NO_HARD_LINK,
     cannot,
@@ -80,7 +81,8 @@ def why_not(journal: Journal, placed: Entry) -> str | None:
         if is_ours(journal, placed):
             return None
         return f"{destination} was changed since it was placed: it was left there, move it back by hand if it is right"
-    if redundant(journal, placed):
+    # Whether the destination may go then depends on what the link leads to; that may come back at the same time.
+    if redundant(journal, placed) or is_link_with(source, placed.link_text):
         return None
     return f"another file is at {source} now: it and {destination} were left as they are, decide by hand which is right"
 
@@ -191,7 +193,7 @@ def _not_redundant(journal: Journal, entry: Entry) -> str:
     source, destination = journal.path_of(entry.source), journal.path_of(entry.destination)
     if entry.link_text is not None:
         return (
-            f"the link {source} is back, but what it leads to ({entry.link_text}) is gone or was changed: "
+            f"the link {source} is in its place, but what it leads to ({entry.link_text}) is gone or was changed: "
             f"the content that was placed stays at {destination}"
         )
     return f"{source} changed while it was brought back: it and {destination} were left as they are, compare them"

@@ -94,19 +94,29 @@ def undo(
             problems = {entry.id: why_not(journal, entry) for entry in placed_now}
             _count(journal, placed_now, report, problems=problems)
         return report
-    shared = shared_records(output)
-    for shard in _shards_with(output, chosen):
-        with open_journal(output, shard) as journal:
-            ids = chosen(own_records(journal, shared))
-            # The tables go first: a killed undo must not leave tables that tell of files which are no longer there.
-            report.tables_removed += _remove_tables(output)
-            settle(journal, ids, durable=True)
-            placed = {object_id: entry for object_id in ids if (entry := journal.record(object_id).placed)}
-            results = restore(journal, list(placed), on_batch=on_progress)
-            problems = {result.object_id: result.problem for result in results}
-            _count(journal, placed.values(), report, problems=problems)
+    # Files that were moved come first: what a link at a source leads to may be one of them, in any shard.
+    for wanted in (_is_moved_file, _is_other):
+        shared = shared_records(output)
+        for shard in _shards_with(output, chosen):
+            with open_journal(output, shard) as journal:
+                ids = chosen(own_records(journal, shared))
+                # The tables go first: a killed undo must not leave tables that tell of files which are no longer there.
+                report.tables_removed += _remove_tables(output)
+                settle(journal, ids, durable=True)
+                placed = {i: entry for i in ids if (entry := journal.record(i).placed) and wanted(entry)}
+                results = restore(journal, list(placed), on_batch=on_progress)
+                problems = {result.object_id: result.problem for result in results}
+                _count(journal, placed.values(), report, problems=problems)
     remove_empty_folders(made_folders(output))
     return report
+
+
+def _is_moved_file(entry: Entry) -> bool:
+    return entry.consumes and entry.link_text is None
+
+
+def _is_other(entry: Entry) -> bool:
+    return not _is_moved_file(entry)
 
 
 def _is_chosen(record: Record, *, tier: str | None, object_ids: Collection[str] | None) -> bool:
