@@ -3,7 +3,8 @@
     python benchmarks/scale.py                       # 20,000 images of 128 x 128, 2 cores
     python benchmarks/scale.py --objects 2000 --keep somewhere
 
-Outside the steps is what the cores did while no step process ran: cores x wall - sum of the steps' process times.
+Two figures tell what the engine costs: the time in which no step process ran at all (start, planning, end), and the
+share of the cores' time without one (the same, gaps between jobs, and the last job of a stage running alone).
 """
 
 from __future__ import annotations
@@ -67,6 +68,15 @@ def costs(output: Path) -> dict[str, list[dict[str, float]]]:
     return found
 
 
+def covered(intervals: list[tuple[float, float]]) -> float:
+    """Return the length of the union of some intervals."""
+    total, end = 0.0, float("-inf")
+    for start, stop in sorted(intervals):
+        total += max(0.0, stop - max(start, end))
+        end = max(end, stop)
+    return total
+
+
 def main() -> None:
     """Make the images, run three times, print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -88,14 +98,14 @@ def main() -> None:
             rows = found[step]
             in_step, process = sum(r["step_s"] for r in rows), sum(r["process_s"] for r in rows)
             print(f"{step:10} {len(rows):5} {in_step:10.1f} {process:10.1f} {max(r['peak_mb'] for r in rows):8.0f}")
-        process_s = sum(r["process_s"] for rows in found.values() for r in rows)
-        step_s = sum(r["step_s"] for rows in found.values() for r in rows)
-        # A step that sees the whole data set runs alone: the other core then waits for it, not for Snakemake.
-        alone_s = sum(r["process_s"] for step in ("scan", "baseline", "policy", "report") for r in found[step])
-        sharded_s = process_s - alone_s
-        busy_s = alone_s + sharded_s / options.cores
+        rows = [row for step_rows in found.values() for row in step_rows]
+        process_s, step_s = sum(r["process_s"] for r in rows), sum(r["step_s"] for r in rows)
+        covered_s = covered([(r["ended_at"] - r["process_s"], r["ended_at"]) for r in rows])
         print(f"wall {wall_s:.1f} s = {options.objects / wall_s:.0f} images/s")
-        print(f"step processes fill {busy_s:.1f} s; outside them {wall_s - busy_s:.1f} s = {1 - busy_s / wall_s:.1%}")
+        print(f"no step process was running for {wall_s - covered_s:.1f} s = {1 - covered_s / wall_s:.1%}")
+        alone_s = sum(r["process_s"] for step in ("scan", "baseline", "policy", "report") for r in found[step])
+        waiting = 1 - (process_s + (options.cores - 1) * alone_s) / (options.cores * wall_s)
+        print(f"cores without a step process, those that wait for a data set step not counted: {waiting:.1%}")
         print(f"of the processes' time, start of Python and imports: {1 - step_s / process_s:.1%}")
         print(f"rerun with nothing to do: {run(folder, output, options.cores):.1f} s")
         print(f"another score and policy: {run(folder, output, options.cores, '--set', 'score.function=haste'):.1f} s")

@@ -79,6 +79,7 @@ def _log_cost(name: str, step_s: float) -> None:
         "step": name,
         "step_s": round(step_s, 4),
         "process_s": round(time.time() - _process_started_at(), 4),
+        "ended_at": round(time.time(), 3),
         "cpu_s": round(own.ru_utime + own.ru_stime, 4),
         "peak_mb": round(own.ru_maxrss / 1024, 1),
     }

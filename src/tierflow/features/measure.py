@@ -140,7 +140,7 @@ def _band_features(
     return {
         "mid_band_share": signal.mid_band_share(mid, energy=residual.energy * pixels),
         "sharpness": signal.sharpness(mid, low, residual=floored, pixels=pixels),
-        "structure_snr": signal.structure_snr(octaves, residual=floored),
+        "structure_snr": signal.structure_snr(octaves, residual=floored, pixels=pixels),
         "structure_z": signal.structure_z(octaves, residual=floored, pixels=pixels),
     }
 

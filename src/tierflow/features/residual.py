@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tierflow.features.compiled import compiled
-from tierflow.features.spectrum import hann_squares
 from tierflow.features.tiles import edges_of
 
 if TYPE_CHECKING:
@@ -27,16 +26,13 @@ class Residual:
 
     Attributes:
         sigma: Standard deviation of the pixel noise; NaN when no tile is large enough.
-        white_power: Mean power per pixel that white noise would have at the plane's highest frequencies, averaged with
-            the squared Hann window as weight.
-        energy: Sum of window^2 * (value - mean)^2: by Parseval the mean power per coefficient of the windowed plane.
-        window: Sum of window^2.
+        white_power: Mean power per pixel that white noise would have at the plane's highest frequencies.
+        energy: Sum of (value - mean)^2: by Parseval the mean power per coefficient.
     """
 
     sigma: float
     white_power: float
     energy: float
-    window: float
 
 
 def residual_of(values: NDArray[Any], *, mean: float) -> Residual:
@@ -52,17 +48,14 @@ def residual_of(values: NDArray[Any], *, mean: float) -> Residual:
     """
     height, width = values.shape
     rows, columns = edges_of(height, TILE_PX), edges_of(width, TILE_PX)
-    down, across = hann_squares(height), hann_squares(width)
-    absolute, number, squares, weight, energy = _residual_sums(
-        values, np.float32(mean), rows, columns, down.astype(np.float32), across.astype(np.float32)
-    )
+    absolute, number, squares, energy = _residual_sums(values, np.float32(mean), rows, columns)
+    inner = max(0, height - 2) * max(0, width - 2)
     usable = number >= _MIN_TILE_PIXELS
     sigma = float(np.median(absolute[usable] / number[usable])) * np.sqrt(np.pi / 2) / 6 if usable.any() else np.nan
     return Residual(
         sigma=float(sigma),
-        white_power=squares / weight / _GAIN if weight > 0 else float("nan"),
+        white_power=squares / inner / _GAIN if inner else float("nan"),
         energy=energy,
-        window=float(down.sum() * across.sum()),
     )
 
 
@@ -72,51 +65,43 @@ def _residual_sums(
     mean: np.float32,
     rows: NDArray[np.int64],
     columns: NDArray[np.int64],
-    down: NDArray[np.float32],
-    across: NDArray[np.float32],
-) -> tuple[NDArray[np.float64], NDArray[np.float64], float, float, float]:
-    """Apply the mask and add up |response| per tile, response^2 and (value - mean)^2 with the window's weight."""
+) -> tuple[NDArray[np.float64], NDArray[np.float64], float, float]:
+    """Apply the mask and add up |response| per tile, and response^2 and (value - mean)^2 over the plane."""
     height, width = values.shape
     tall, wide = rows.size - 1, columns.size - 1
     absolute = np.zeros((tall, wide))
     number = np.zeros((tall, wide))
     squares = 0.0
-    weight = 0.0
     energy = 0.0
     fall = np.zeros(width, dtype=np.float32)
     magnitude = np.zeros(width, dtype=np.float32)
     band_squares = np.zeros(width, dtype=np.float32)
     band_energy = np.zeros(width, dtype=np.float32)
-    inner = 0.0
-    for x in range(1, width - 1):
-        inner += across[x]
     for r in range(tall):
         magnitude[:] = np.float32(0)
         band_squares[:] = np.float32(0)
         band_energy[:] = np.float32(0)
         lines = 0
         for y in range(rows[r], rows[r + 1]):
-            share = down[y]
             here = values[y]
             for x in range(width):
                 d = np.float32(here[x]) - mean
-                band_energy[x] += share * d * d
+                band_energy[x] += d * d
             if y == 0 or y == height - 1:
                 continue
             lines += 1
-            weight += share * inner
             above, below = values[y - 1], values[y + 1]
             for x in range(width):
                 fall[x] = np.float32(above[x]) - np.float32(2) * np.float32(here[x]) + np.float32(below[x])
             for x in range(1, width - 1):
                 d = fall[x - 1] - np.float32(2) * fall[x] + fall[x + 1]
                 magnitude[x] += abs(d)
-                band_squares[x] += share * d * d
+                band_squares[x] += d * d
         for x in range(width):
-            energy += np.float64(band_energy[x]) * across[x]
-            squares += np.float64(band_squares[x]) * across[x]
+            energy += np.float64(band_energy[x])
+            squares += np.float64(band_squares[x])
         for c in range(wide):
             for x in range(max(columns[c], 1), min(columns[c + 1], width - 1)):
                 absolute[r, c] += magnitude[x]
                 number[r, c] += lines
-    return absolute, number, squares, weight, energy
+    return absolute, number, squares, energy

@@ -24,21 +24,20 @@ _MIN_COEFFICIENTS = 8
 _QUADRATIC_TERMS = 6
 # Standard errors that a signal's energy is taken to have at least.
 _SURE = 3.0
-# Share of coefficients that are independent under a 2-D Hann window: half, for conjugates, times
-# (sum w^2)^2 / (N sum w^4) along each axis.
-_INDEPENDENT = 0.5 * (9 / 64 / (35 / 128)) ** 2
-# Relative variance of the noise power times the number of pixels: 2 sum(rho^2) of the mask's response, over the window.
-_NOISE_ERROR = 2 * (35 / 18) ** 2 / (9 / 64 / (35 / 128)) ** 2
+# Share of coefficients that are independent: the others are their conjugates.
+_INDEPENDENT = 0.5
+# Relative variance of the noise power times the number of pixels: 2 sum(rho^2) of the mask's response.
+_NOISE_ERROR = 2 * (35 / 18) ** 2
 
 
 def mid_band_share(band: BandPower, *, energy: float) -> float:
     """Share of the power spectrum's energy that lies in the mid band, frequency 0 excluded.
 
-    band power / energy, of the plane minus its mean under a Hann window. Range 0..1, no unit; 0 for a constant plane.
-    In-focus images have more of their energy there than blurred ones of the same exposure: areas under the curve 1, 1
-    and .97 to 1 (over noise seeds) on BBBC006 at 100 %, 10 % and 2 % of the light. White noise has .068, so dim images
-    are drawn towards that from both sides; `sharpness` isn't. Fails when the objects are much
-    larger or smaller than the band's periods, and on planes whose energy is mostly shading or debris.
+    band power of the plane's periodic component (see `band_power`) / energy of the plane minus its mean. Range 0..1,
+    no unit; 0 for a constant plane. In-focus images have more of their energy there than blurred ones of the same
+    exposure. White noise has .068, so dim images are drawn towards that from both sides; `sharpness` isn't. Fails when
+    the objects are much larger or smaller than the band's periods, and on planes whose energy is mostly shading or
+    debris.
 
     Args:
         band: Power in the mid band.
@@ -55,13 +54,11 @@ def mid_band_share(band: BandPower, *, energy: float) -> float:
 def sharpness(mid: BandPower, low: BandPower, *, residual: Residual, pixels: int) -> float:
     """Share of the signal's energy that lies in the mid band, with the noise's energy taken away.
 
-    (mid band power - noise) / max(power below 0.16 cycles per px - noise, 3 standard errors of that), with the noise
-    from the plane's highest frequencies, under a Hann window, clipped to 0..1. No unit. The same image has about the
-    same value at any exposure: medians .23 in focus and .001 out of focus (BBBC006) at 100 %, 10 % and 2 % of the
-    light; mean |Spearman| with defocus .926 on eight z stacks, .917 for `mid_band_share`. Fails where hardly any signal
-    is left: below a `structure_z` of about 30 it is a matter of chance between 0 and .5 (at 2 % light the areas under
-    the curve were .87 to 1 over noise seeds, 1 for `mid_band_share` times a gate on `object_z`). Else it fails like
-    `mid_band_share`.
+    (mid band power - noise) / max(power below 0.16 cycles per px - noise, 3 standard errors of that), of the plane's
+    periodic component (see `band_power`), with the noise from the plane's highest frequencies, clipped to 0..1. No
+    unit. The same image has about the same value at any exposure: .19 to .45 in focus, up to .002 blurred (BBBC006).
+    Fails where hardly any signal is left: below a `structure_z` of about 30 it is a matter of chance between 0 and 1.
+    Else it fails like `mid_band_share`.
 
     Args:
         mid: Power in the mid band.
@@ -74,23 +71,24 @@ def sharpness(mid: BandPower, low: BandPower, *, residual: Residual, pixels: int
     """
     if mid.number < _MIN_COEFFICIENTS or not np.isfinite(residual.white_power):
         return float("nan")
-    noise = residual.window * residual.white_power
+    noise = pixels * residual.white_power
     error = noise * np.sqrt(low.number / _INDEPENDENT + _NOISE_ERROR / pixels * low.number**2)
     signal = max(low.total - low.number * noise, _SURE * error)
     return float(min(1.0, max(0.0, (mid.total - mid.number * noise) / signal)))
 
 
-def structure_snr(octaves: Sequence[BandPower], *, residual: Residual) -> float:
+def structure_snr(octaves: Sequence[BandPower], *, residual: Residual, pixels: int) -> float:
     """How far the power at low and middle frequencies exceeds that of the plane's own noise.
 
     max(0, mean power per coefficient over all octaves / power that white noise of the plane's highest frequencies
-    has - 1), under a Hann window. Range 0 upwards, no unit: 0 for pure noise (give or take `structure_z`'s unit) and
-    for constant planes, hundreds to millions for good images. Fails on noise that isn't white: interpolated, denoised
-    or JPEG-compressed empty planes have structure by this measure.
+    has - 1), of the plane's periodic component. Range 0 upwards, no unit: 0 for pure noise (give or take
+    `structure_z`'s unit) and for constant planes, hundreds to millions for good images. Fails on noise that isn't
+    white: interpolated, denoised or JPEG-compressed empty planes have structure by this measure.
 
     Args:
         octaves: Power in the octaves of the structure band.
         residual: Noise of the plane; its power must be above 0 or NaN.
+        pixels: Number of pixels.
 
     Returns:
         NaN when the plane is too small.
@@ -99,15 +97,15 @@ def structure_snr(octaves: Sequence[BandPower], *, residual: Residual) -> float:
     if number < _MIN_COEFFICIENTS or not np.isfinite(residual.white_power):
         return float("nan")
     total = sum(octave.total for octave in octaves)
-    return max(0.0, total / number / (residual.window * residual.white_power) - 1.0)
+    return max(0.0, total / number / (pixels * residual.white_power) - 1.0)
 
 
 def structure_z(octaves: Sequence[BandPower], *, residual: Residual, pixels: int) -> float:
     """How sure it is that a plane holds more than white noise: excess over noise in standard errors.
 
-    For each octave: (mean power / noise power - 1) / sqrt(1 / n + 28.6 / pixels), with n the octave's independent
-    coefficients (half of them, times 0.264 for the Hann window) and 28.6 / pixels the error of the noise power itself;
-    the result is the largest. Range: below 5 for pure noise of any size, tens to millions for images; negative when
+    For each octave: (mean power / noise power - 1) / sqrt(1 / n + 7.6 / pixels), of the plane's periodic component,
+    with n the octave's independent coefficients (half of them) and 7.6 / pixels the error of the noise power itself;
+    the result is the largest. Range: below 5 for pure noise of any size, hundreds to millions for images; negative when
     even the best octave falls below the noise. No unit. Fails like `structure_snr`, and grows with the number of
     pixels: the same faint structure is surer on a larger plane.
 
@@ -122,7 +120,7 @@ def structure_z(octaves: Sequence[BandPower], *, residual: Residual, pixels: int
     if not np.isfinite(residual.white_power):
         return float("nan")
     found = [
-        (octave.total / octave.number / (residual.window * residual.white_power) - 1.0)
+        (octave.total / octave.number / (pixels * residual.white_power) - 1.0)
         / np.sqrt(1.0 / (octave.number * _INDEPENDENT) + _NOISE_ERROR / pixels)
         for octave in octaves
         if octave.number >= _MIN_COEFFICIENTS

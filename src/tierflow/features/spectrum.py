@@ -15,20 +15,26 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 MIN_SIDE_PX = 8
+# Lines at a border whose mean is compared with the opposite border's.
+_BORDER_PX = 8
 
 
 @dataclass(frozen=True, slots=True)
 class Spectrum:
-    """Low frequencies of a plane minus its mean, without a window.
+    """Low frequencies of a plane minus its mean, without a window, and of the jumps over its borders.
 
     Attributes:
         corner: Shape (2 * rows + 1, columns + 1): row frequencies -rows..rows, column frequencies 0..columns. Those of
             negative column frequency are their conjugates.
+        down: Transform of (last rows - first rows), shape (columns + 1,): column frequencies 0..columns.
+        across: Transform of (last columns - first columns), shape (2 * rows + 1,): row frequencies -rows..rows.
         height: Rows of the plane.
         width: Columns of the plane.
     """
 
     corner: NDArray[np.complex64]
+    down: NDArray[np.complex128]
+    across: NDArray[np.complex128]
     height: int
     width: int
 
@@ -45,10 +51,20 @@ def spectrum_of(values: NDArray[Any], *, mean: float, highest_px: float) -> Spec
         highest_px: Upper end of the highest band in cycles per pixel.
     """
     height, width = values.shape
-    # The slope's mirrored rings reach two frequencies beyond the last ring, the window's filter one beyond a band.
+    # The slope's mirrored rings reach two frequencies beyond the last ring.
     rings = min(height, width) // 8 + 2
     rows, columns = (min(size // 2, max(int(highest_px * size) + 2, rings)) for size in (height, width))
-    return Spectrum(low_corner(values, mean=mean, rows=rows, columns=columns), height, width)
+    # Means over a few lines, because the noise of a single line would come back as structure at low frequencies.
+    lines = max(1, min(_BORDER_PX, min(height, width) // 16))
+    top, bottom = (part.mean(axis=0, dtype=np.float64) for part in (values[:lines], values[-lines:]))
+    left, right = (part.mean(axis=1, dtype=np.float64) for part in (values[:, :lines], values[:, -lines:]))
+    return Spectrum(
+        corner=low_corner(values, mean=mean, rows=rows, columns=columns),
+        down=np.fft.fft(bottom - top)[: columns + 1],
+        across=np.fft.fft(right - left)[np.arange(-rows, rows + 1)],
+        height=height,
+        width=width,
+    )
 
 
 def power_slope(spectrum: Spectrum) -> float:
@@ -115,7 +131,7 @@ class Band:
 
 @dataclass(frozen=True, slots=True)
 class BandPower:
-    """Power of the Hann-windowed plane inside a band.
+    """Power of the plane's periodic component inside a band.
 
     Attributes:
         total: Sum of |F|^2 over the full transform's coefficients in the band.
@@ -126,24 +142,33 @@ class BandPower:
     number: int
 
 
-def hann_squares(size: int) -> NDArray[np.float64]:
-    """Return the squared periodic Hann window of the given length."""
-    squares: NDArray[np.float64] = (0.5 - 0.5 * np.cos(2 * np.pi * np.arange(size) / size)) ** 2
-    return squares
-
-
 def band_power(spectrum: Spectrum, bands: tuple[Band, ...]) -> list[BandPower]:
-    """Return the power of the Hann-windowed plane in each band; the coefficient at frequency 0 never counts.
+    """Return the power of the plane's periodic component in each band, without what is only a row or column pattern.
 
-    A product with a Hann window is, in the transform, the three-tap filter (-1/4, 1/2, -1/4) along each axis, so the
-    transform that the slope needs without a window serves here too.
+    The transform repeats the plane without end, so what differs between opposite borders (uneven illumination, cells
+    that are cut off) would spread over all frequencies. A window avoids that but loses what lies near the border, on
+    sparse planes everything. Here the smooth component that explains the jumps is subtracted instead (L. Moisan,
+    Journal of Mathematical Imaging and Vision 39 (2011) 161); its transform follows from those of the jumps.
+
+    Coefficients of row or column frequency 0 don't count: all that is a function of x plus a function of y lies there,
+    such as vignetting and the stripes of a camera, and hardly anything of an image.
 
     Args:
-        spectrum: Reaching at least one frequency above the highest band.
+        spectrum: Reaching the highest band.
         bands: Bands in cycles per pixel.
     """
     edges = sorted({edge for band in bands for edge in (band.low, band.high)})
-    total, number = _band_sums(spectrum.corner, spectrum.height, spectrum.width, np.array(edges) ** 2)
+    rows, columns = spectrum.corner.shape[0] // 2, spectrum.corner.shape[1] - 1
+    turn_down = 2 * np.pi * np.arange(-rows, rows + 1) / spectrum.height
+    turn_across = 2 * np.pi * np.arange(columns + 1) / spectrum.width
+    total, number = _band_sums(
+        spectrum.corner,
+        spectrum.down,
+        spectrum.across,
+        turn_down,
+        turn_across,
+        np.array(edges) ** 2,
+    )
     # Between two neighbouring edges the sums are the same for every band, so each coefficient is added once.
     found = []
     for band in bands:
@@ -154,42 +179,43 @@ def band_power(spectrum: Spectrum, bands: tuple[Band, ...]) -> list[BandPower]:
 
 @compiled(fastmath=True)
 def _band_sums(
-    corner: NDArray[np.complex64], height: int, width: int, edges: NDArray[np.float64]
+    corner: NDArray[np.complex64],
+    down: NDArray[np.complex128],
+    across: NDArray[np.complex128],
+    turn_down: NDArray[np.float64],
+    turn_across: NDArray[np.float64],
+    edges: NDArray[np.float64],
 ) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
-    """Filter rows, then columns, with the window's taps; add up the power between neighbouring (squared) edges."""
+    """Subtract the smooth component; add up the power between neighbouring (squared) edges in cycles per pixel."""
     total = np.zeros(edges.size - 1)
     number = np.zeros(edges.size - 1, dtype=np.int64)
-    rows, columns = corner.shape[0] // 2, corner.shape[1] - 1
-    top = np.sqrt(edges[-1])
-    half, quarter = np.float32(0.5), np.float32(0.25)
-    real = np.empty(columns + 2, dtype=np.float32)
-    imaginary = np.empty(columns + 2, dtype=np.float32)
-    power = np.empty(columns, dtype=np.float32)
-    reach = min(rows - 1, int(top * height))
-    for k in range(-reach, reach + 1):
-        here, above, below = corner[rows + k], corner[rows + k - 1], corner[rows + k + 1]
-        for m in range(columns + 1):
-            real[m + 1] = half * here[m].real - quarter * (above[m].real + below[m].real)
-            imaginary[m + 1] = half * here[m].imag - quarter * (above[m].imag + below[m].imag)
-        # Column -1 of row k is the conjugate of column 1 of row -k, which the row filter doesn't change.
-        mirror = half * corner[rows - k, 1] - quarter * (corner[rows - k + 1, 1] + corner[rows - k - 1, 1])
-        real[0] = mirror.real
-        imaginary[0] = -mirror.imag
-        for m in range(columns):
-            a = half * real[m + 1] - quarter * (real[m] + real[m + 2])
-            b = half * imaginary[m + 1] - quarter * (imaginary[m] + imaginary[m + 2])
-            power[m] = a * a + b * b
-        square = (k / height) ** 2
+    columns = turn_across.size
+    phase = 1.0 - np.exp(1j * turn_across)
+    cosine = 2.0 * np.cos(turn_across) - 4.0
+    per_turn = 1.0 / (2.0 * np.pi)
+    spacing = turn_across[1] * per_turn
+    power = np.empty(columns)
+    for k in range(turn_down.size):
+        frequency = turn_down[k] * per_turn
+        square = frequency * frequency
+        if square >= edges[-1] or frequency == 0.0:
+            continue
+        last = min(columns, int(np.ceil(np.sqrt(edges[-1] - square) / spacing)))
+        bend = 2.0 * np.cos(turn_down[k])
+        twist = 1.0 - np.exp(1j * turn_down[k])
+        jump = across[k]
+        for m in range(1, last):
+            rest = corner[k, m] - (down[m] * twist + jump * phase[m]) / (bend + cosine[m])
+            power[m] = rest.real * rest.real + rest.imag * rest.imag
         # Frequency rises along the row, so each part is one run of columns.
-        start = 0
+        start = 1
         for part in range(-1, edges.size - 1):
             beyond = edges[part + 1] - square
-            end = start if beyond <= 0 else min(columns, max(start, int(np.ceil(np.sqrt(beyond) * width))))
+            end = start if beyond <= 0 else min(columns, max(start, int(np.ceil(np.sqrt(beyond) / spacing))))
             if part >= 0:
+                # Every column frequency stands for its negative too.
                 for m in range(start, end):
-                    # Every column frequency but 0 stands for its negative too.
-                    weight = 1 if m == 0 else 2
-                    total[part] += weight * np.float64(power[m])
-                    number[part] += weight
+                    total[part] += 2.0 * power[m]
+                number[part] += 2 * (end - start)
             start = end
     return total, number

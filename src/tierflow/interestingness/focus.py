@@ -23,6 +23,15 @@ _LEAST_RATIO = 0.01
 # become the measure of what is sharp.
 _LEAST_MEDIAN = 0.1
 
+_EVEN = 0.5
+_VERDICTS = (
+    "hardly any signal above the noise, so sharpness {:.3f} may be chance; ",
+    "blurred: sharpness {:.3f}, ",
+    "sharp: sharpness {:.3f}, ",
+)
+_FAINT, _BLURRED, _SHARP = range(3)
+_STEP = 1001
+
 
 class FocusParameters(Section):
     """What counts as sharp and as signal."""
@@ -84,19 +93,15 @@ class Focus:
     def explain(self, planes: PlaneTable, rows: NDArray[np.int64], values: Values) -> list[str]:
         """Name what decided: too little signal, or the sharpness against what was expected."""
         expected, median = self._expected(planes)[rows], planes.median[SHARPNESS][rows]
-        # A shard has few groups, and with them few tails; writing each once is much faster than once per plane.
+        # Few groups and few different roundings: writing each text once is much faster than once per plane.
         _, first, group = np.unique(expected, return_index=True, return_inverse=True)
         tails = [_against(float(expected[i]), float(median[i])) for i in first]
-        faint = (self._gate(planes)[rows] < 0.5).tolist()
-        sharp = (values >= 0.5).tolist()
-        return [
-            f"{'sharp' if above else 'blurred'}: sharpness {sharpness:.3f}, {tails[of]}"
-            if not nothing
-            else "hardly any signal above the noise: sharpness can't be judged"
-            for sharpness, of, nothing, above in zip(
-                planes.features[SHARPNESS][rows].tolist(), group.tolist(), faint, sharp, strict=True
-            )
-        ]
+        thousandths = np.rint(np.clip(planes.features[SHARPNESS][rows], 0.0, 1.0) * 1000).astype(np.int64)
+        verdict = np.where(values >= _EVEN, _SHARP, _BLURRED)
+        verdict[self._gate(planes)[rows] < _EVEN] = _FAINT
+        kinds, kind = np.unique(verdict * _STEP + thousandths, return_inverse=True)
+        heads = [_VERDICTS[code // _STEP].format(code % _STEP / 1000) for code in kinds.tolist()]
+        return [heads[k] + tails[g] for k, g in zip(kind.tolist(), group.tolist(), strict=True)]
 
     def _expected(self, planes: PlaneTable) -> Values:
         fixed, weight = self._settings.typical_sharpness, self._settings.baseline_weight

@@ -35,22 +35,13 @@ class Findings:
     limit: list[float | None] = field(default_factory=list)
     text: list[str] = field(default_factory=list)
 
-    def add(
-        self,
-        row: int,
-        flag: str,
-        text: str,
-        *,
-        feature: str | None = None,
-        value: float | None = None,
-        limit: float | None = None,
-    ) -> None:
-        """Note a finding on the object in `row`."""
+    def add(self, row: int, flag: str, text: str) -> None:
+        """Note a finding on the object in `row` that no feature raised."""
         self.row.append(row)
         self.flag.append(flag)
-        self.feature.append(feature)
-        self.value.append(value)
-        self.limit.append(limit)
+        self.feature.append(None)
+        self.value.append(None)
+        self.limit.append(None)
         self.text.append(text)
 
     def texts_by_row(self) -> dict[int, list[str]]:
@@ -106,12 +97,10 @@ def add_rule(
     side = "above" if rule.above is not None else "below"
     what = f"robust z of {rule.feature}" if rule.robust_z else rule.feature
     text = rule.text or f"{what} is {side} {limit:g}"
-    for index in np.flatnonzero(raised).tolist():
-        findings.add(
-            int(row[index]),
-            rule.flag,
-            text + suffix[index],
-            feature=rule.feature,
-            value=float(values[index]),
-            limit=limit,
-        )
+    found = np.flatnonzero(raised)
+    findings.row += row[found].tolist()
+    findings.flag += [rule.flag] * len(found)
+    findings.feature += [rule.feature] * len(found)
+    findings.value += values[found].tolist()
+    findings.limit += [limit] * len(found)
+    findings.text += [text + suffix[index] for index in found.tolist()]

@@ -159,7 +159,8 @@ def _score_planes(shard: _Shard, baseline: pa.Table) -> _Scored:
     require_features(features, tables.feature_columns(shard.planes.schema), where=where)
     # Row -1 (no object of this shard) asks for the last object in vain; the first condition has excluded it.
     usable = np.flatnonzero((shard.row >= 0) & shard.problems.good()[shard.row])
-    planes, row = shard.planes.take(usable), shard.row[usable]
+    needed = shard.planes.select([*groups.PLANE_COLUMNS, "plane", *features])
+    planes, row = needed.take(usable), shard.row[usable]
     channels = groups.channels_of(planes, shard.objects, row)
     table = plane_table(
         planes,
@@ -285,9 +286,10 @@ def _table(
     known = np.flatnonzero(shard.row >= 0)
     any_plane = np.full(count, -1, dtype=np.int64)
     any_plane[shard.row[known]] = known
-    of_file = columns.nullable(any_plane, any_plane >= 0)
+    files = shard.planes.select(["sha256", "bytes"])
+    if len(shard.row) != count or not np.array_equal(any_plane, np.arange(count)):
+        files = files.take(columns.nullable(any_plane, any_plane >= 0))
     flags, details = findings.as_columns(count)
-    read_bytes = shard.planes["bytes"].take(of_file)
     return columns.table(
         {
             "object_id": shard.objects["object_id"],
@@ -298,8 +300,8 @@ def _table(
             "best_plane": columns.nullable(number, good),
             "flags": flags,
             "flag_details": details,
-            "sha256": shard.planes["sha256"].take(of_file),
-            "bytes": compute.coalesce(read_bytes, shard.objects["bytes"]),
+            "sha256": files["sha256"],
+            "bytes": compute.coalesce(files["bytes"], shard.objects["bytes"]),
         },
         schema=tables.SCORE,
     )

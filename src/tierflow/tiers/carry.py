@@ -6,6 +6,7 @@ The order of writing and syncing is what makes every crash harmless; `design/pla
 from __future__ import annotations
 
 import os
+import stat
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
@@ -24,7 +25,7 @@ from tierflow.tiers.base import Order, Stamp
 from tierflow.tiers.clear import clear, drop
 from tierflow.tiers.decide import decide
 from tierflow.tiers.entries import Entry
-from tierflow.tiers.files import cannot
+from tierflow.tiers.files import cannot, link_text_of
 from tierflow.tiers.names import free_name
 from tierflow.tiers.restore import restore
 from tierflow.tiers.settle import settle
@@ -168,6 +169,7 @@ def _announce(journal: Journal, jobs: Sequence[_Job], group: _Group) -> list[tup
 def _intent(journal: Journal, job: _Job) -> Entry:
     want = job.want
     destination = free_name(want.wanted, want.object_id)
+    own = os.lstat(job.origin)
     return Entry(
         id=want.object_id,
         n=0,
@@ -181,7 +183,8 @@ def _intent(journal: Journal, job: _Job) -> Entry:
         wanted=journal.text_of(want.wanted),
         destination=journal.text_of(destination),
         sha256=want.sha256,
-        origin_stamp=Stamp.of(os.lstat(job.origin)),
+        link_text=link_text_of(job.origin) if stat.S_ISLNK(own.st_mode) else None,
+        origin_stamp=Stamp.of(own),
         folders=new_folders(journal, destination.parent),
     )
 

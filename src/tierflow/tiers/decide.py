@@ -80,12 +80,16 @@ def _first(want: Want, driver: TierDriver) -> Decision:
         return _failed(f"{want.source} isn't there any more: run again so that the input is scanned anew")
     if not driver.places:
         return Decision("rest", Outcome("kept"))
-    if driver.consumes and not os.access(want.source.parent, os.W_OK | os.X_OK):
+    if driver.consumes and not _may_write(want.source.parent):
         return _failed(
             f"can't take files out of {want.source.parent}: give write permission there, "
             "or choose the driver `copy` or `link`"
         )
     return _unless_changed(want, here)
+
+
+def _may_write(folder: Path) -> bool:
+    return os.access(folder, os.W_OK | os.X_OK, effective_ids=os.access in os.supports_effective_ids)
 
 
 def _unless_changed(want: Want, here: os.stat_result, problem: str | None = None) -> Decision:
@@ -148,7 +152,7 @@ def _standing(journal: Journal, want: Want, placed: Entry, here: os.stat_result 
 
 
 def _outlives_target(journal: Journal, want: Want, placed: Entry) -> bool:
-    """Tell whether the source is a link whose target was taken away since, while the destination is as it was placed."""
+    """Tell whether the source is a link whose target was taken away, while the destination is as it was placed."""
     return is_link_with(want.source, placed.link_text) and target_of(want.source) is None and is_ours(journal, placed)
 
 

@@ -161,6 +161,8 @@ class Record:
             self.previous = replaced if replaced and replaced.destination != entry.destination else None
             self.placed = entry
             self.pending = entry if entry.consumes or self.previous else None
+        elif entry.state == "cleared" and not entry.destination and self.pending and self.pending.state == "intent":
+            pass  # The line between was damaged: what the intent made is to be found by looking.
         elif entry.state == "cleared":
             self.placed = entry if entry.destination else self.placed
             self.pending = self.previous = None

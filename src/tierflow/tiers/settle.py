@@ -59,12 +59,11 @@ def _made(journal: Journal, intent: Entry) -> Made | None:
     if there is None:
         return None
     here = look(origin)
-    text = link_text_of(origin) if here is not None and stat.S_ISLNK(here.st_mode) else None
+    text = intent.link_text
     own = Stamp.of(here) if here is not None else (intent.origin_stamp or Stamp.of(there))
     stamp, mode = Stamp.of(there), stat.S_IMODE(there.st_mode)
     if stat.S_ISLNK(there.st_mode):
-        texts = {text, str(target_of(origin) or origin)}
-        ours = link_text_of(destination) in texts
+        ours = link_text_of(destination) in {text, str(target_of(origin) or origin)}
         return Made("symbolic_link", intent.sha256, own, stamp, mode, text) if ours else None
     if _same_inode(origin, here, intent, there):
         return Made("hard_link", intent.sha256, own, stamp, mode, text)

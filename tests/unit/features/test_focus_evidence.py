@@ -49,16 +49,10 @@ def test_in_focus_ranks_above_out_of_focus_at_any_light(index, shared_images, li
             found = measured(pixels if light == 1 else dimmed(pixels, light, rng))
             values["in_focus" in row["truth"]].append(found)
     assert (len(values[True]), len(values[False])) == (9, 24)
-    # One in-focus image holds a few small nuclei only; at 2 % light their share of the energy drowns in noise, and
-    # object_z alone still sees them.
-    shown = {
-        "object_z": lambda f: f["object_z"],
-        "mid_band_share where there is a signal": lambda f: f["mid_band_share"] * f["object_z"] / (f["object_z"] + 12),
-    }
-    if light > 0.02:
-        shown |= {name: lambda f, name=name: f[name] for name in FOCUS}
-    for name, value in shown.items():
-        assert min(map(value, values[True])) > max(map(value, values[False])), name
+    for name in FOCUS:
+        # A blurred image without a signal left has any sharpness by chance; see its docstring.
+        blurred = [f[name] for f in values[False] if f["structure_z"] > 30]
+        assert min(f[name] for f in values[True]) > max(blurred), name
     # Noise has less than 5.5 (test_own_measures), so a limit between separates empty from dim.
     assert min(f["object_z"] for f in values[True]) > 15
 

@@ -71,7 +71,7 @@ def test_second_run_changes_nothing(world):
 def test_from_any_driver_to_any_other_and_back(world, old, new, other_tier):
     world.drivers["A"] = old
     world.add("p/x.tif", b"content of x")
-    world.add_link("p/pointer.tif", "x.tif", tier="B")
+    world.add_link("p/pointer.tif", "x.tif", tier="C")
     world.add_link("p/dangling.tif", "nowhere")
     world.measure()
     before = tree(world.input)
@@ -96,6 +96,48 @@ def test_from_any_driver_to_any_other_and_back(world, old, new, other_tier):
     assert tree(world.input) == before
     assert not (world.output / "tiers").exists()
     assert not (world.output / "trash").exists()
+
+
+@pytest.mark.parametrize("driver", ["link", "copy", "move"])
+def test_link_to_a_file_that_is_moved_away_by_the_same_run(world, driver):
+    """Both are placed with their content, in whatever order, and both come back."""
+    world.drivers |= {"A": "move", "B": driver}
+    world.add("a.tif", b"content")
+    for name in ("before.tif", "zz.tif"):
+        world.add_link(name, "a.tif", tier="B")
+    world.measure()
+    before = tree(world.input)
+    rows = world.place()
+    assert [row["problem"] for row in rows.values()] == [None] * 3
+    assert set(files(world.output / "tiers").values()) == {b"content"}
+    assert len(files(world.output / "tiers")) == 3
+    assert world.place() == rows
+    assert verify(world.output).ok
+    world.drivers["C"] = "move"
+    world.rescore({"zz.tif": "C"})
+    assert world.place()["zz.tif"]["problem"] is None
+    assert (world.output / "tiers/C/zz.tif").read_bytes() == b"content"
+    assert verify(world.output).ok
+    assert undo(world.output, dry_run=False).conflicts == []
+    assert tree(world.input) == before
+
+
+def test_content_stays_where_its_link_can_not_show_it_any_more(world):
+    """The link's target is gone: taking the tier's hard link away for another driver would cost the content."""
+    target = world.base / "target.tif"
+    target.write_bytes(b"content")
+    world.add_link("pointer.tif", target)
+    world.measure()
+    world.place()
+    target.unlink()
+    assert world.place()["pointer.tif"]["problem"] is None
+    world.drivers["A"] = "copy"
+    world.configure()
+    row = world.place()["pointer.tif"]
+    assert (row["placement"], row["destination"]) == ("failed", "tiers/A/pointer.tif")
+    assert "the content that was placed stays at" in row["problem"]
+    assert "stays at" in undo(world.output, dry_run=False).conflicts[0].problem
+    assert (world.output / "tiers/A/pointer.tif").read_bytes() == b"content"
 
 
 def test_tier_with_another_root_takes_its_files_along(world):
