@@ -211,7 +211,10 @@ def test_set_changes_one_key_and_keeps_its_neighbours():
 
     done = tierflow("config", "show", "--set", "tiers.A.driver=copy", "--set", "score.aggregate.channel=w1")
     shown = yaml.safe_load(done.stdout)
-    assert {name: tier["driver"] for name, tier in shown["tiers"].items()} == dict(
-        A="copy", B="link", C="link", D="link"
-    )
+    assert {name: tier["driver"] for name, tier in shown["tiers"].items()} == {
+        "A": "copy",
+        "B": "link",
+        "C": "link",
+        "D": "link",
+    }
     assert shown["score"]["aggregate"] == {"planes": "max", "channels": "mean", "channel": "w1"}

@@ -90,7 +90,11 @@ def carry(
     """
     settle(journal, [want.object_id for want in wants], durable=durable)
     outcomes: dict[str, Outcome] = {}
-    back = [want for want in wants if decide(journal, want, drivers[want.driver]).kind == "restore"]
+    back = [
+        want
+        for want in wants
+        if journal.record(want.object_id).placed and decide(journal, want, drivers[want.driver]).kind == "restore"
+    ]
     for result in restore(journal, [want.object_id for want in back], durable=durable) if back else ():
         if result.problem is not None:
             placed = journal.record(result.object_id).placed

@@ -84,6 +84,8 @@ class Plan:
 def plan(output: Path, *, config: Path) -> Plan:
     """Say what placing would do with every object that has a score.
 
+    What a killed run had begun is finished before anything else; here it counts as not begun.
+
     Args:
         output: Output folder with `scan/shards`, `score` and `policy.json`.
         config: Configuration file.
