@@ -7,7 +7,8 @@ from tierflow.steps import STEPS
 
 min_version("9.19")
 
-run = prepare(config, dry_run=workflow.dryrun)
+mode = "plan" if workflow.dryrun else "write"
+run = prepare(config, mode=mode if workflow.is_main_process else "read")
 
 
 workdir: str(run.output)

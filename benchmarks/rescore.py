@@ -1,6 +1,6 @@
 """Score and tier a million objects again, from their features, without opening an image.
 
-    python benchmarks/rescore.py                                # 1,000,000 rows in 100 shards, on one core
+    python benchmarks/rescore.py                                # 1,000,000 rows in 20 shards, on one core
     python benchmarks/rescore.py --objects 100000 --shards 100
 
 Timed are the steps `score` (every shard) and `policy`, and the choice of every object's tier. Making the tables and
@@ -91,7 +91,7 @@ def main() -> None:
     """Print the time of every part."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--objects", type=int, default=1_000_000)
-    parser.add_argument("--shards", type=int, default=100)
+    parser.add_argument("--shards", type=int, default=20)
     parser.add_argument("--function", default="focus")
     arguments = parser.parse_args()
     # One core for everything, the threads of pyarrow included.

@@ -11,8 +11,8 @@ import tifffile
 
 PLATE = Path("Projection-Mix/2023-02-21/1334")
 TARGET = Path(__file__).parent / "plate"
-# Four fields at four depths: 3 um, 13 um, 18 um and 28 um from the focal plane.
-Z_STEPS = (5, 7, 8, 10)
+# Four fields at four depths: 3 um, 18 um, 23 um and 28 um from the focal plane.
+Z_STEPS = (5, 8, 9, 10)
 
 
 def main(shared: Path) -> None:

@@ -145,8 +145,7 @@ class Aggregate(Section):
 # The limits and the false alarms they raise on 265 real images: design/focus.md.
 def _default_flags() -> tuple[FlagRule, ...]:
     return (
-        FlagRule(flag="blank", feature="dynamic_range", below=1, text="all pixels have nearly the same value"),
-        FlagRule(flag="low_signal", feature="structure_z", below=8, text="nothing stands out from the noise"),
+        FlagRule(flag="blank", feature="structure_z", below=8, text="nothing stands out from the noise"),
         FlagRule(flag="out_of_focus", feature="sharpness", below=0.01, text="hardly any fine detail"),
         FlagRule(
             flag="saturated",

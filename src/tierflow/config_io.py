@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from difflib import get_close_matches
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 import yaml
@@ -51,6 +52,17 @@ def load(path: Path) -> Config:
         InputMissingError: if there is no such file.
         ConfigError: naming every wrong key, its value and the remedy.
     """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError):
+        # Read again by the function that has the words for it.
+        return validate(read_tree(path), where=str(path))
+    return _parsed(text, path)
+
+
+@lru_cache(maxsize=4)
+def _parsed(text: str, path: Path) -> Config:  # noqa: ARG001 - the text is the key: a changed file is read again
+    """Read and validate a file whose text is known; re-scoring a run asks for the same one once per shard."""
     return validate(read_tree(path), where=str(path))
 
 

@@ -12,7 +12,7 @@ from typing import get_args, get_type_hints
 
 import pytest
 
-from tierflow.render.snakemake import resolve, snakefile
+from tierflow.render.snakemake import prepare, resolve, snakefile
 from tierflow.steps import STEPS, declared_ports
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -43,7 +43,7 @@ def test_a_rule_says_nothing_that_the_table_should_say(step):
     assert f'STEPS["{step}"].shell()' in text
     assert f'threads: STEPS["{step}"].threads' in text
     assert f'mem_mb=STEPS["{step}"].mem_mb' in text
-    assert f'settings=run.settings("{step}")' in text
+    assert f'settings=run.settings_files["{step}"]' in text
     assert not re.search(r"^\s*def ", text, re.MULTILINE), "functions belong into the package, where they are tested"
 
 
@@ -59,6 +59,20 @@ def test_small_files_stay_small():
         assert len(script.read_text().splitlines()) <= 40, f"{script.name}: move its logic into the package"
     for module in (ROOT / "src").rglob("*.py"):
         assert len(module.read_text().splitlines()) <= 400, f"{module}: look for the seam"
+
+
+def test_a_settings_file_keeps_its_time_until_its_content_changes(tmp_path):
+    tree = {"input": str(tmp_path / "plate"), "output": str(tmp_path / "out")}
+    files = prepare(tree, mode="write").settings_files
+    before = {step: (tmp_path / "out" / name).stat().st_mtime_ns for step, name in files.items()}
+    other = tree | {"score": {"function": "haste"}}
+    planned = prepare(other, mode="plan").settings_files
+    assert {step for step in STEPS if planned[step] != files[step]} == {"score"}
+    assert {step: (tmp_path / "out" / name).stat().st_mtime_ns for step, name in files.items()} == before
+    prepare(other, mode="write")
+    after = {step: (tmp_path / "out" / name).stat().st_mtime_ns for step, name in files.items()}
+    assert {step for step in STEPS if after[step] != before[step]} == {"score"}
+    assert prepare(other | {"score": {"function": "random"}}, mode="read").settings_files == files
 
 
 def test_settings_change_exactly_the_steps_that_depend_on_them(tmp_path):

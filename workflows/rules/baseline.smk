@@ -4,6 +4,7 @@ rule baseline:
         tables=lambda wildcards: run.tables(
             "extract", checkpoints.scan.get().output.summary
         ),
+        settings=run.settings_files["baseline"],
     output:
         baseline="baseline.parquet",
         duplicates="duplicates.parquet",
@@ -17,6 +18,5 @@ rule baseline:
     params:
         config="config.yaml",
         extracts="extract",
-        settings=run.settings("baseline"),
     shell:
         STEPS["baseline"].shell()

@@ -1,6 +1,7 @@
 rule extract:
     input:
         shard="scan/shards/{shard}.parquet",
+        settings=run.settings_files["extract"],
     output:
         table="extract/{shard}.parquet",
     log:
@@ -12,6 +13,5 @@ rule extract:
         mem_mb=STEPS["extract"].mem_mb,
     params:
         config="config.yaml",
-        settings=run.settings("extract"),
     shell:
         STEPS["extract"].shell()

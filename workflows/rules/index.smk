@@ -4,6 +4,7 @@ rule index:
         extract="extract/{shard}.parquet",
         score="score/{shard}.parquet",
         place="place/{shard}.parquet",
+        settings=run.settings_files["index"],
     output:
         catalogue="catalogue/{shard}.parquet",
         receipt="index/{shard}.json",
@@ -16,6 +17,5 @@ rule index:
         mem_mb=STEPS["index"].mem_mb,
     params:
         config="config.yaml",
-        settings=run.settings("index"),
     shell:
         STEPS["index"].shell()

@@ -3,6 +3,7 @@ rule place:
         shard="scan/shards/{shard}.parquet",
         score="score/{shard}.parquet",
         policy="policy.json",
+        settings=run.settings_files["place"],
     output:
         table="place/{shard}.parquet",
     log:
@@ -14,6 +15,5 @@ rule place:
         mem_mb=STEPS["place"].mem_mb,
     params:
         config="config.yaml",
-        settings=run.settings("place"),
     shell:
         STEPS["place"].shell()

@@ -4,6 +4,7 @@ rule policy:
         tables=lambda wildcards: run.tables(
             "score", checkpoints.scan.get().output.summary
         ),
+        settings=run.settings_files["policy"],
     output:
         policy="policy.json",
     log:
@@ -16,6 +17,5 @@ rule policy:
     params:
         config="config.yaml",
         scores="score",
-        settings=run.settings("policy"),
     shell:
         STEPS["policy"].shell()

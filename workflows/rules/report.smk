@@ -6,6 +6,7 @@ rule report:
         tables=lambda wildcards: run.tables(
             "index", checkpoints.scan.get().output.summary
         ),
+        settings=run.settings_files["report"],
     output:
         html="report.html",
         objects="objects.csv",
@@ -19,6 +20,5 @@ rule report:
     params:
         config="config.yaml",
         catalogue="catalogue",
-        settings=run.settings("report"),
     shell:
         STEPS["report"].shell()

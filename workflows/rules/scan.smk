@@ -1,4 +1,6 @@
 checkpoint scan:
+    input:
+        settings=run.settings_files["scan"],
     output:
         summary="scan/summary.json",
     log:
@@ -10,7 +12,5 @@ checkpoint scan:
         mem_mb=STEPS["scan"].mem_mb,
     params:
         config="config.yaml",
-        settings=run.settings("scan"),
-        fingerprint=lambda wildcards: run.fingerprint,
     shell:
         STEPS["scan"].shell()

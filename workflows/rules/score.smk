@@ -4,6 +4,7 @@ rule score:
         extract="extract/{shard}.parquet",
         baseline="baseline.parquet",
         duplicates="duplicates.parquet",
+        settings=run.settings_files["score"],
     output:
         table="score/{shard}.parquet",
     log:
@@ -15,6 +16,5 @@ rule score:
         mem_mb=STEPS["score"].mem_mb,
     params:
         config="config.yaml",
-        settings=run.settings("score"),
     shell:
         STEPS["score"].shell()

@@ -7,11 +7,16 @@ import tempfile
 from pathlib import Path
 
 from rich.console import Console
+from rich.progress import Progress
 
 from tierflow.commands._options import ConfigFile, Cores, DryRun, Results, Settings, config_of, configured
 from tierflow.config_io import write
-from tierflow.render.snakemake import Workflow, resolve
+from tierflow.lock import run_lock
+from tierflow.render.snakemake import Workflow, prepare, resolve
+from tierflow.rescore import is_measured, rescore
 from tierflow.runner import execute
+from tierflow.scoring.check import check
+from tierflow.scoring.folder import shard_names
 from tierflow.summary import show_policy, show_summary
 
 
@@ -31,10 +36,25 @@ def score(
 ) -> None:
     """Score an existing run again and show the tiers that follow; no image is opened, no file is touched."""
     workflow = _workflow(results, config=config, settings=set)
-    execute(workflow, cores=cores, target="policy.json", dry_run=dry_run, console=Console(stderr=True))
+    if dry_run or not _scored_here(workflow):
+        execute(workflow, cores=cores, target="policy.json", dry_run=dry_run, console=Console(stderr=True))
     if not dry_run:
         show_policy(workflow.output, Console())
         Console().print(f"Files are where they were. To move them: tierflow place {shlex.quote(str(results))}")
+
+
+def _scored_here(workflow: Workflow) -> bool:
+    """Score without an engine where nothing has to be measured before; tell whether that was so."""
+    check(workflow.config)
+    with run_lock(workflow.output):
+        prepare(workflow.config.model_dump() | {"output": str(workflow.output)}, mode="write")
+        if not is_measured(workflow.output):
+            return False
+        with Progress(console=Console(stderr=True), transient=True) as bar:
+            shards = shard_names(workflow.output / "scan" / "summary.json")
+            task = bar.add_task("scoring", total=len(shards))
+            rescore(workflow.output, on_shard=lambda: bar.advance(task))
+    return True
 
 
 def place(

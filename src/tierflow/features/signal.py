@@ -72,8 +72,10 @@ def sharpness(mid: BandPower, low: BandPower, *, residual: Residual, pixels: int
     if mid.number < _MIN_COEFFICIENTS or not np.isfinite(residual.white_power):
         return float("nan")
     noise = pixels * residual.white_power
-    error = noise * np.sqrt(low.number / _INDEPENDENT + _NOISE_ERROR / pixels * low.number**2)
-    signal = max(low.total - low.number * noise, _SURE * error)
+    # Vignetting and stripes are energy that isn't fine detail of the object: they count below the line only.
+    number, total = low.number + low.pattern_number, low.total + low.pattern_total
+    error = noise * np.sqrt(number / _INDEPENDENT + _NOISE_ERROR / pixels * number**2)
+    signal = max(total - number * noise, _SURE * error)
     return float(min(1.0, max(0.0, (mid.total - mid.number * noise) / signal)))
 
 

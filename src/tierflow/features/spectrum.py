@@ -134,24 +134,28 @@ class BandPower:
     """Power of the plane's periodic component inside a band.
 
     Attributes:
-        total: Sum of |F|^2 over the full transform's coefficients in the band.
+        total: Sum of |F|^2 over the full transform's coefficients in the band, row and column patterns left out.
         number: How many coefficients those are.
+        pattern_total: The same sum over the coefficients of row or column frequency 0.
+        pattern_number: How many those are.
     """
 
     total: float
     number: int
+    pattern_total: float = 0.0
+    pattern_number: int = 0
 
 
 def band_power(spectrum: Spectrum, bands: tuple[Band, ...]) -> list[BandPower]:
-    """Return the power of the plane's periodic component in each band, without what is only a row or column pattern.
+    """Return the power of the plane's periodic component in each band; the coefficient at frequency 0 never counts.
 
     The transform repeats the plane without end, so what differs between opposite borders (uneven illumination, cells
     that are cut off) would spread over all frequencies. A window avoids that but loses what lies near the border, on
     sparse planes everything. Here the smooth component that explains the jumps is subtracted instead (L. Moisan,
     Journal of Mathematical Imaging and Vision 39 (2011) 161); its transform follows from those of the jumps.
 
-    Coefficients of row or column frequency 0 don't count: all that is a function of x plus a function of y lies there,
-    such as vignetting and the stripes of a camera, and hardly anything of an image.
+    Coefficients of row or column frequency 0 are summed on their own: all that is a function of x plus a function of y
+    lies there, such as vignetting and the stripes of a camera, and hardly anything of an image.
 
     Args:
         spectrum: Reaching the highest band.
@@ -173,7 +177,8 @@ def band_power(spectrum: Spectrum, bands: tuple[Band, ...]) -> list[BandPower]:
     found = []
     for band in bands:
         parts = slice(edges.index(band.low), edges.index(band.high))
-        found.append(BandPower(total=float(total[parts].sum()), number=int(number[parts].sum())))
+        powers, numbers = total[:, parts].sum(axis=1).tolist(), number[:, parts].sum(axis=1).tolist()
+        found.append(BandPower(total=powers[0], number=numbers[0], pattern_total=powers[1], pattern_number=numbers[1]))
     return found
 
 
@@ -187,8 +192,9 @@ def _band_sums(
     edges: NDArray[np.float64],
 ) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
     """Subtract the smooth component; add up the power between neighbouring (squared) edges in cycles per pixel."""
-    total = np.zeros(edges.size - 1)
-    number = np.zeros(edges.size - 1, dtype=np.int64)
+    # First what is no row or column pattern, then what is.
+    total = np.zeros((2, edges.size - 1))
+    number = np.zeros((2, edges.size - 1), dtype=np.int64)
     columns = turn_across.size
     phase = 1.0 - np.exp(1j * turn_across)
     cosine = 2.0 * np.cos(turn_across) - 4.0
@@ -198,24 +204,27 @@ def _band_sums(
     for k in range(turn_down.size):
         frequency = turn_down[k] * per_turn
         square = frequency * frequency
-        if square >= edges[-1] or frequency == 0.0:
+        if square >= edges[-1]:
             continue
         last = min(columns, int(np.ceil(np.sqrt(edges[-1] - square) / spacing)))
         bend = 2.0 * np.cos(turn_down[k])
         twist = 1.0 - np.exp(1j * turn_down[k])
         jump = across[k]
-        for m in range(1, last):
+        first = 1 if frequency == 0.0 else 0
+        for m in range(first, last):
             rest = corner[k, m] - (down[m] * twist + jump * phase[m]) / (bend + cosine[m])
             power[m] = rest.real * rest.real + rest.imag * rest.imag
         # Frequency rises along the row, so each part is one run of columns.
-        start = 1
+        start = first
         for part in range(-1, edges.size - 1):
             beyond = edges[part + 1] - square
             end = start if beyond <= 0 else min(columns, max(start, int(np.ceil(np.sqrt(beyond) / spacing))))
             if part >= 0:
-                # Every column frequency stands for its negative too.
                 for m in range(start, end):
-                    total[part] += 2.0 * power[m]
-                number[part] += 2 * (end - start)
+                    # Every column frequency but 0 stands for its negative too.
+                    weight = 1 if m == 0 else 2
+                    kind = 1 if m == 0 or frequency == 0.0 else 0
+                    total[kind, part] += weight * power[m]
+                    number[kind, part] += weight
             start = end
     return total, number

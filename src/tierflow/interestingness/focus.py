@@ -86,7 +86,8 @@ class Focus:
         z = self._structure(planes)
         confidence = z**2 / (1 + z**2)
         ratio = np.maximum(planes.features[SHARPNESS] / self._expected(planes), _LEAST_RATIO)
-        odds = np.power(ratio, self._settings.steepness * confidence)
+        # Any number, even NaN, to the power of 0 is 1: without a sharpness there must be no score.
+        odds = np.where(np.isnan(ratio), np.nan, np.power(ratio, self._settings.steepness * confidence))
         score: Values = odds / (1 + odds) * self._gate(planes)
         return score
 

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import dataclass
-from functools import cached_property
+import tempfile
+from dataclasses import dataclass, field, replace
+from functools import cache
 from importlib.resources import files
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
-from tierflow.config_io import merge, validate, write
+from tierflow.config_io import merge, validate
+from tierflow.config_io import write as write_config
 from tierflow.errors import ConfigError
+from tierflow.io.atomic import write_text
 from tierflow.io.walk import fingerprint
 from tierflow.steps import STEPS
 
@@ -35,6 +38,10 @@ def default_output(dataset: str) -> Path:
     return Path.cwd() / f"{dataset}-tierflow"
 
 
+Mode = Literal["write", "plan", "read"]
+SETTINGS_FOLDER = ".tierflow/settings"
+
+
 @dataclass(frozen=True)
 class Workflow:
     """A resolved run, as the rules see it.
@@ -42,20 +49,24 @@ class Workflow:
     Attributes:
         config: The validated configuration with an absolute input.
         output: Absolute output folder.
+        settings_files: File of each step that changes when its results are out of date for another reason than its
+            tables; relative to the output. A dry run has some elsewhere, see `prepare`.
     """
 
     config: Config
     output: Path
+    settings_files: Mapping[str, str] = field(
+        default_factory=lambda: {step: f"{SETTINGS_FOLDER}/{step}" for step in STEPS}
+    )
 
     def settings(self, step: str) -> str:
-        """Return a digest of everything but files that a step's result depends on; a change makes Snakemake redo it."""
-        row = STEPS[step]
-        return hashlib.sha256(f"{row.revision} {self.config.digest(row.settings)}".encode()).hexdigest()[:12]
+        """Return a digest of everything but tables that a step's result depends on.
 
-    @cached_property
-    def fingerprint(self) -> str:
-        """Digest of the input's listing: new, changed or removed files make Snakemake scan again."""
-        return fingerprint(Path(self.config.input or ""), self.config, output=self.output)
+        For `scan` that includes the listing of the input: new, changed or removed files make it scan again.
+        """
+        row = STEPS[step]
+        listing = fingerprint(Path(self.config.input or ""), self.config, output=self.output) if step == "scan" else ""
+        return hashlib.sha256(f"{row.revision} {self.config.digest(row.settings)} {listing}".encode()).hexdigest()
 
     def tables(self, step: str, summary: str | Path) -> list[str]:
         """Return the tables that a shard step writes, one per shard, relative to the output.
@@ -92,13 +103,38 @@ def resolve(tree: Mapping[str, Any]) -> Workflow:
     return Workflow(config=validate(merge(tree, {"input": str(source)})), output=place)
 
 
-def prepare(tree: Mapping[str, Any], *, dry_run: bool) -> Workflow:
-    """Resolve a run and, unless it is a dry run, write the configuration that its steps will read.
+def prepare(tree: Mapping[str, Any], *, mode: Mode) -> Workflow:
+    """Resolve a run, and write the configuration that its steps read and a settings file per step.
+
+    A settings file is written only when its content changes; its time of change then makes Snakemake redo the step.
+
+    Args:
+        tree: See `resolve`.
+        mode: `write` for a run. `plan` for a dry run: a settings file that would change is written to a folder for
+            temporary files and named in its place, so that Snakemake plans as if it had changed. `read` for a job of a
+            cluster: the run that sent it has written them.
 
     Raises:
         ConfigError: when a key is wrong or `input` is missing.
     """
     workflow = resolve(tree)
-    if not dry_run:
-        write(workflow.output / CONFIG_FILE, workflow.config)
-    return workflow
+    if mode == "read":
+        return workflow
+    if mode == "write":
+        write_config(workflow.output / CONFIG_FILE, workflow.config)
+    names = dict(workflow.settings_files)
+    for step, name in workflow.settings_files.items():
+        path, digest = workflow.output / name, workflow.settings(step)
+        if path.exists() and path.read_text(encoding="utf-8") == digest:
+            continue
+        if mode == "plan":
+            path = Path(_scratch().name) / step
+            names[step] = str(path)
+        write_text(path, digest)
+    return replace(workflow, settings_files=names)
+
+
+@cache
+def _scratch() -> tempfile.TemporaryDirectory[str]:
+    """Return a folder that is removed when the process ends."""
+    return tempfile.TemporaryDirectory(prefix="tierflow-plan-")

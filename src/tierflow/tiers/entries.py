@@ -104,10 +104,11 @@ def decode(line: bytes) -> dict[str, Any] | None:
     Args:
         line: Without its newline.
     """
+    data = line[_CRC_DIGITS + 1 :]
+    if line[: _CRC_DIGITS + 1] != b"%08x " % zlib.crc32(data):
+        return None
     try:
-        if int(line[:_CRC_DIGITS], 16) != zlib.crc32(line[_CRC_DIGITS + 1 :]):
-            return None
-        tree: dict[str, Any] = json.loads(line[_CRC_DIGITS + 1 :])
+        tree: dict[str, Any] = json.loads(data)
     except ValueError:
         return None
     return tree

@@ -20,13 +20,14 @@ from typing import TYPE_CHECKING, Any
 from tierflow.tiers.base import ChangedError, CopyError, Made, Stamp
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Collection, Iterable, Mapping
 
     from tierflow.tiers.base import Order
 
 CHUNK = 1 << 20
 NAME_MAX = 255
 PART_SUFFIX = ".part"
+_PART_ID = 16
 NO_HARD_LINK = frozenset({errno.EXDEV, errno.EPERM, errno.EMLINK, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS})
 _RENAME_NOREPLACE = 1
 _AT_FDCWD = -100
@@ -174,14 +175,21 @@ def make_link(text: str, path: Path, *, object_id: str, times_ns: tuple[int, int
 
 def part_of(folder: Path, object_id: str) -> Path:
     """Return a fresh name for an unfinished copy; no two processes ever get the same one."""
-    return folder / f".{object_id[:16]}.{uuid.uuid4().hex[:8]}{PART_SUFFIX}"
+    return folder / f".{object_id[:_PART_ID]}.{uuid.uuid4().hex[:8]}{PART_SUFFIX}"
 
 
-def remove_parts(folder: Path, object_id: str) -> None:
-    """Remove the unfinished copies of one object that a killed process left in a folder."""
-    with suppress(FileNotFoundError, NotADirectoryError):
-        for entry in list(folder.glob(f".{object_id[:16]}.*{PART_SUFFIX}")):
-            remove(entry)
+def remove_parts(where: Mapping[Path, Collection[str]]) -> None:
+    """Remove the unfinished copies that a killed process left.
+
+    Args:
+        where: Objects whose copies may lie there, by folder; each folder is listed once.
+    """
+    for folder, object_ids in where.items():
+        starts = {f".{object_id[:_PART_ID]}" for object_id in object_ids}
+        with suppress(FileNotFoundError, NotADirectoryError), os.scandir(folder) as entries:
+            names = [e.name for e in entries if e.name.endswith(PART_SUFFIX) and e.name[: _PART_ID + 1] in starts]
+            for name in names:
+                remove(folder / name)
 
 
 def publish_new(part: Path, destination: Path) -> Stamp:

@@ -19,7 +19,6 @@ from tierflow.tiers.files import (
     make_link,
     remove,
     remove_empty_folders,
-    remove_parts,
 )
 from tierflow.tiers.removal import is_ours, redundant
 
@@ -119,7 +118,6 @@ def _publish_all(
         source = journal.path_of(entry.source)
         try:
             make_folders(source.parent)
-            remove_parts(source.parent, entry.id)
             _publish(journal, entry, durable=durable)
         except FileExistsError:
             problems[entry.id] = f"a file appeared at {source}: it was left there, run again to see what it is"

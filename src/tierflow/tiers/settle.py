@@ -33,9 +33,9 @@ def settle(journal: Journal, object_ids: Sequence[str], *, durable: bool) -> Non
     """
     pending = [entry for object_id in object_ids if (entry := journal.record(object_id).pending)]
     intents = [entry for entry in pending if entry.act == "place" and entry.state == "intent"]
+    _remove_unfinished(journal, pending)
     lines: list[Entry] = []
     for intent in intents:
-        remove_parts(journal.path_of(intent.destination).parent, intent.id)
         made = _made(journal, intent)
         if made is None:
             lines.append(drop(journal, intent, "interrupted before it was made"))
@@ -45,11 +45,16 @@ def settle(journal: Journal, object_ids: Sequence[str], *, durable: bool) -> Non
     if lines:
         journal.write(lines, sync=True)
     clear(journal, [entry.id for entry in pending if entry.act == "place"])
-    back = [entry for entry in pending if entry.act == "restore"]
-    for entry in back:
-        remove_parts(journal.path_of(entry.destination).parent, entry.id)
+    back = [entry.id for entry in pending if entry.act == "restore"]
     if back:
-        restore(journal, [entry.id for entry in back], durable=durable)
+        restore(journal, back, durable=durable)
+
+
+def _remove_unfinished(journal: Journal, pending: Sequence[Entry]) -> None:
+    where: dict[Path, list[str]] = {}
+    for entry in pending:
+        where.setdefault(journal.path_of(entry.destination).parent, []).append(entry.id)
+    remove_parts(where)
 
 
 def _made(journal: Journal, intent: Entry) -> Made | None:
