@@ -83,6 +83,9 @@ def test_another_score_opens_no_image(example, tmp_path):
     assert (output / "score" / "00000.parquet").stat().st_mtime_ns == scored
     assert len(list((output / "tiers" / "A").rglob("*.tif"))) == 18
     assert "rule extract" not in (output / "logs" / "snakemake.log").read_text()
+    # And with the settings of before, everything is as before.
+    assert tierflow("run", example.input, "--config", example.config, "--output", output).returncode == 0
+    assert {r["path"]: r["tier"] for r in objects(output)} == {r["path"]: r["tier"] for r in objects(example.output)}
 
 
 def test_a_new_file_is_measured_and_the_old_ones_are_not(tmp_path):
@@ -223,3 +226,16 @@ def test_set_changes_one_key_and_keeps_its_neighbours():
         "D": "link",
     }
     assert shown["score"]["aggregate"] == {"planes": "max", "channels": "mean", "channel": "w1"}
+
+
+def test_a_second_run_after_a_move_measures_and_scores_nothing_again(tmp_path):
+    plate, output = tmp_path / "plate", tmp_path / "results"
+    shutil.copytree(ROOT / "examples" / "plate", plate)
+    moves = [x for tier in "ABCD" for x in ("--set", f"tiers.{tier}.driver=move")]
+    assert tierflow("run", plate, "--output", output, *moves).returncode == 0
+    before = {path: path.stat().st_mtime_ns for path in output.rglob("*.parquet")}
+    rows = objects(output)
+    done = tierflow("run", plate, "--output", output, *moves)
+    assert done.returncode == 0, done.stderr
+    assert {path: path.stat().st_mtime_ns for path in output.rglob("*.parquet")} == before
+    assert objects(output) == rows
