@@ -38,6 +38,12 @@ FEATURES = {
     "noise_sigma": "count",
     "background": "count",
     "saturated_share": "",
+    "sharpness": "",
+    "structure_z": "",
+    "object_z": "",
+    "black_share": "",
+    "finite_share": "",
+    "illumination_ratio": "",
 }
 """Unit by name of the features that `make_run` invents."""
 
@@ -219,6 +225,12 @@ def _features(
         6 + 0.3 * noise[7],
         100 + 20 * channel + 3 * noise[8],
         saturated,
+        0.002 + 0.2 * focus + 0.0005 * np.abs(noise[10]),
+        200 + 2000 * focus + 20 * noise[11],
+        100 + 500 * focus + 10 * noise[12],
+        np.zeros(len(focus)),
+        np.ones(len(focus)),
+        1.1 + 0.01 * np.abs(noise[15]),
     ]
     return dict(zip(FEATURES, values, strict=True))
 
