@@ -144,7 +144,7 @@ def _watch_plain(process: subprocess.Popen[bytes], observer: Observer, console: 
             continue
         rate.add(state.measured)
         tiers = f"; tiers so far: {tiers_text(state.tiers)}" if state.tiers else ""
-        console.print(f"measured {state.measured:,} of {state.total:,}, {rate.note(state)}{tiers}", highlight=False)
+        console.print(f"measured {rate.note(state)}{tiers}", highlight=False, soft_wrap=True)
 
 
 def tiers_text(tiers: Counter[str]) -> str:

@@ -159,7 +159,9 @@ def done_of(intent: Entry, made: Made, *, old: Entry | None) -> Entry:
     )
 
 
-def closing(entry: Entry, *, state: Literal["cleared", "undone", "failed"], problem: str | None = None) -> Entry:
+def closing(
+    entry: Entry, *, state: Literal["cleared", "undone", "failed", "withdrawn"], problem: str | None = None
+) -> Entry:
     """Return the short line that closes an act; the journal numbers it."""
     return Entry(id=entry.id, n=0, act=entry.act, state=state, problem=problem)
 

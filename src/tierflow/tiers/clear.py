@@ -39,7 +39,7 @@ def clear(journal: Journal, object_ids: Iterable[str]) -> dict[str, str]:
         problem = _remove_origin(journal, done) if done.consumes and done.origin != done.destination else None
         if problem is not None:
             problems[object_id] = problem
-            lines.append(closing(done, state="failed", problem=problem))
+            lines.append(closing(done, state="withdrawn", problem=problem))
             folders += own_folders(journal, done)
             continue
         if done.consumes:

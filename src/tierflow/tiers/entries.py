@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from tierflow.tiers.base import How
 
 Act = Literal["place", "restore"]
-State = Literal["intent", "done", "cleared", "undone", "failed"]
+State = Literal["intent", "done", "cleared", "undone", "failed", "withdrawn"]
 
 # A line is 8 hex digits of CRC-32, a space, and JSON that begins with the object's id.
 _CRC_DIGITS = 8
@@ -27,14 +27,16 @@ class Entry:
     """One line of the journal about one object. `design/placement.md` says how the states follow each other.
 
     Paths are text as `os.fsdecode` gives (undecodable bytes as surrogates), relative to the output folder when inside.
-    Lines of the states `cleared`, `undone` and `failed` may hold only the first fields; they close the line before.
+    Lines of the states `cleared`, `undone`, `failed` and `withdrawn` may hold only the first fields; they close the
+    line before.
 
     Attributes:
         id: The object.
         n: Number of the line among all lines of the object in all journals of the output, from 1.
         act: `place`, or `restore`: back to the source.
         state: `intent` before the act, `done` when the new name stands durably, `cleared` or `undone` when the old
-            names are gone as well, `failed` when the act was given up.
+            names are gone as well, `failed` when nothing came of the intent, `withdrawn` when a placement that was
+            done is given up because its origin could not be removed.
         run: Id of the process that wrote it.
         time: When, ISO 8601 in UTC.
         tier: Name of the tier.
@@ -167,9 +169,10 @@ class Record:
         elif entry.state == "cleared":
             self.placed = entry if entry.destination else self.placed
             self.pending = self.previous = None
-        elif entry.state == "failed":
-            if self.pending is not None and self.pending.state == "done":
-                self.placed = self.previous
+        elif entry.state == "withdrawn":
+            self.placed, self.pending, self.previous = self.previous, None, None
+        elif entry.state == "failed" and (self.pending is None or self.pending.state == "intent"):
+            # Behind a `done` it is a twin's line, where the file system has no locks: what is done stays done.
             self.pending = self.previous = None
 
     def _take_restore(self, entry: Entry) -> None:

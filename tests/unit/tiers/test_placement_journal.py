@@ -210,7 +210,7 @@ def test_record_follows_the_states():
     record.take(line(4, "intent", destination="b"))
     record.take(line(5, "done", destination="b"))
     assert record.previous.destination == "a"
-    record.take(line(6, "failed"))
+    record.take(line(6, "withdrawn"))
     assert (record.placed.destination, record.pending, record.previous) == ("a", None, None)
     record.take(line(7, "intent", act="restore"))
     assert record.placed.destination == "a"
@@ -218,6 +218,16 @@ def test_record_follows_the_states():
     assert record.placed.destination == "a"
     record.take(line(9, "undone", act="restore"))
     assert (record.placed, record.n) == (None, 9)
+
+
+def test_a_twin_that_failed_does_not_unmake_what_is_done():
+    """Without locks two processes may write about one object in turn; the one that came too late found no source."""
+    lines = [(1, "intent", "A"), (1, "intent", "B"), (2, "done", "A"), (2, "failed", "B"), (3, "cleared", "A")]
+    record = Record("x")
+    for n, state, run in lines:
+        record.take(Entry(id="x", n=n, act="place", state=state, run=run, destination="a" if state == "done" else ""))
+        assert state in ("intent",) or record.placed is not None
+    assert (record.placed.destination, record.pending) == ("a", None)
 
 
 def test_journal_can_be_read_without_tierflow(moved):
