@@ -99,5 +99,5 @@ def _complaint(
             "correct the function or its parameters"
         )
     missing = [name for name in function.needs() if np.isnan(planes.features[name][index])]
-    why = f": no value for {', '.join(missing)}" if missing else ""
+    why = f": no value for {', '.join(missing)}, as of planes with too few pixels" if missing else ""
     return f"interestingness function {function.name!r} can't tell for plane {number}{why}"
