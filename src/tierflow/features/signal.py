@@ -192,13 +192,12 @@ def illumination_ratio(tile_means: NDArray[np.float64]) -> float:
     rows, columns = (min(GRID, n) for n in tile_means.shape)
     if min(rows, columns) < _MIN_GRID:
         return float("nan")
-    bands = [np.array_split(band, columns, axis=1) for band in np.array_split(tile_means, rows, axis=0)]
-    blocks = np.array([[_low_quartile(block) for block in band] for band in bands])
+    blocks = _low_quartiles(tile_means, rows=rows, columns=columns)
     terms = _parabola_terms(rows, columns)
-    known = np.isfinite(blocks.ravel())
+    known = np.isfinite(blocks)
     if np.count_nonzero(known) < _QUADRATIC_TERMS:
         return float("nan")
-    fit = terms @ np.linalg.lstsq(terms[known], blocks.ravel()[known], rcond=None)[0]
+    fit = terms @ np.linalg.lstsq(terms[known], blocks[known], rcond=None)[0]
     return float(fit.max() / fit.min()) if fit.min() > 0 else float("nan")
 
 
@@ -211,7 +210,25 @@ def _parabola_terms(rows: int, columns: int) -> NDArray[np.float64]:
     return terms
 
 
-def _low_quartile(tiles: NDArray[np.float64]) -> float:
-    """Return the value that a quarter of the tiles don't exceed; np.percentile would take 20 times as long."""
-    known = np.sort(tiles[np.isfinite(tiles)])
-    return float(known[known.size // 4]) if known.size else float("nan")
+def _low_quartiles(tile_means: NDArray[np.float64], *, rows: int, columns: int) -> NDArray[np.float64]:
+    """Return the value that a quarter of a block's tiles don't exceed, shape (rows * columns,); NaN without a tile.
+
+    All blocks are sorted at once: 64 calls of a percentile would cost more than the other measures of a small plane.
+    """
+    padded = np.append(np.where(np.isfinite(tile_means), tile_means, np.nan), np.nan)
+    ordered = np.sort(padded[_tiles_of_blocks(*tile_means.shape, rows, columns)], axis=1)
+    known = np.count_nonzero(np.isfinite(ordered), axis=1)
+    return np.where(known > 0, ordered[np.arange(len(ordered)), known // 4], np.nan)
+
+
+@lru_cache(maxsize=64)
+def _tiles_of_blocks(height: int, width: int, rows: int, columns: int) -> NDArray[np.int64]:
+    """Return each block's tiles as positions in the flat array, padded with one behind its end; read-only."""
+    tiles = np.arange(height * width).reshape(height, width)
+    bands = (np.array_split(band, columns, axis=1) for band in np.array_split(tiles, rows, axis=0))
+    blocks = [block.ravel() for band in bands for block in band]
+    filled = np.full((len(blocks), max(block.size for block in blocks)), height * width)
+    for row, block in zip(filled, blocks, strict=True):
+        row[: block.size] = block
+    filled.setflags(write=False)
+    return filled
