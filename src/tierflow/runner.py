@@ -29,7 +29,7 @@ from tierflow.errors import (
 from tierflow.io.atomic import write_text
 from tierflow.live import watch
 from tierflow.lock import run_lock
-from tierflow.render.snakemake import snakefile
+from tierflow.render.snakemake import SETTINGS_FOLDER, snakefile
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -70,6 +70,7 @@ def execute(workflow: Workflow, *, cores: int | None, target: str, dry_run: bool
     _require_room(workflow.output)
     with run_lock(workflow.output) as lock:
         _reset_state(workflow.output)
+        _remove_leftovers(workflow.output)
         configuration = workflow.output / STATE / "run.yaml"
         write_text(configuration, _tree(workflow))
         log = workflow.output / LOG
@@ -156,6 +157,14 @@ def _reset_state(output: Path) -> None:
     for name in ("errors", "progress"):
         shutil.rmtree(output / STATE / name, ignore_errors=True)
         (output / STATE / name).mkdir(parents=True)
+
+
+def _remove_leftovers(output: Path) -> None:
+    """Remove unfinished tables of killed jobs; the lock says that no job of this output is running now."""
+    folders = ("", "scan", "scan/shards", "extract", "score", "place", "catalogue", "index", SETTINGS_FOLDER)
+    for folder in folders:
+        for unfinished in (output / folder).glob(".*.part"):
+            unfinished.unlink(missing_ok=True)
 
 
 def _explain(output: Path, returncode: int) -> TierflowError:

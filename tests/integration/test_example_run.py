@@ -203,15 +203,19 @@ def test_verify_finds_a_changed_file(example, tmp_path):
     assert victim.name in done.stdout
 
 
-def test_a_missing_table_is_made_again(example, tmp_path):
+def test_a_missing_table_is_made_again_and_unfinished_ones_are_removed(example, tmp_path):
     output = tmp_path / "results"
     shutil.copytree(example.output, output)
+    leftovers = [output / name for name in (".objects.csv.00000000.part", "extract/.00000.parquet.00000000.part")]
+    for leftover in leftovers:
+        leftover.write_bytes(b"half")
     for table in ("place/00000.parquet", "score/00000.parquet"):
         (output / table).unlink()
     done = tierflow("run", example.input, "--config", example.config, "--output", output)
     assert done.returncode == 0, done.stderr
     assert (output / "place/00000.parquet").exists()
     assert (output / "score/00000.parquet").exists()
+    assert not any(leftover.exists() for leftover in leftovers)
 
 
 def test_set_changes_one_key_and_keeps_its_neighbours():

@@ -72,6 +72,18 @@ def kill_tree(process: subprocess.Popen[bytes]) -> None:
     process.communicate()
 
 
+def timed(folder: Path, output: Path, config: Path) -> float:
+    started = time.monotonic()
+    finish(folder, output, config)
+    return time.monotonic() - started
+
+
+def forget_places(output: Path) -> None:
+    """Make the next run place everything again, so that there is something to interrupt."""
+    for table in (output / "place").glob("*.parquet"):
+        table.unlink()
+
+
 def rows(output: Path, step: str) -> list[dict]:
     found = []
     for path in sorted((output / step).glob("*.parquet")):
@@ -88,9 +100,9 @@ def test_nothing_is_lost_when_the_whole_tree_is_killed(tmp_path):
 
     quiet_input, quiet_output = tmp_path / "quiet" / "plate", tmp_path / "quiet" / "output"
     make_input(quiet_input)
-    started = time.monotonic()
-    finish(quiet_input, quiet_output, config)
-    whole_s = time.monotonic() - started
+    whole_s = timed(quiet_input, quiet_output, config)
+    forget_places(quiet_output)
+    placing_s = timed(quiet_input, quiet_output, config)
 
     folder, output = tmp_path / "killed" / "plate", tmp_path / "killed" / "output"
     config_killed = tmp_path / "config_killed.yaml"
@@ -101,15 +113,12 @@ def test_nothing_is_lost_when_the_whole_tree_is_killed(tmp_path):
     for number in range(KILLS):
         process = start(folder, output, config_killed)
         try:
-            # Later attempts have less left to do; the early moments hit the scan, the late ones the placing.
-            process.wait(timeout=moments.uniform(0.3, whole_s * 1.05) if number % 2 else moments.uniform(1.5, 4.5))
+            # The first moments hit scanning and measuring; after that only placing is left.
+            process.wait(timeout=moments.uniform(0.1, 0.9) * (whole_s if number < 5 else placing_s))
         except subprocess.TimeoutExpired:
             killed += 1
         kill_tree(process)
-        if number % 5 == 4:
-            # Placing again from the beginning gives the next kills work to interrupt.
-            for table in (output / "place").glob("*.parquet"):
-                table.unlink()
+        forget_places(output)
     assert killed >= KILLS // 2, "most runs ended before they were killed: the test has lost its point"
     finish(folder, output, config_killed)
 

@@ -142,6 +142,7 @@ class Record:
         placed: The placement that holds, if any.
         pending: The act that was begun and not closed, if any.
         previous: The placement that `placed` replaces, as long as its destination may still be there.
+        withdrawn: The placement that was given up last; without file locks, a twin may have finished it.
         journal: Name of the journal that holds its last line.
     """
 
@@ -150,11 +151,14 @@ class Record:
     placed: Entry | None = None
     pending: Entry | None = None
     previous: Entry | None = None
+    withdrawn: Entry | None = None
     journal: str = ""
 
     def take(self, entry: Entry) -> None:
         """Take in the next line."""
         self.n = max(self.n, entry.n)
+        if entry.state in ("intent", "done"):
+            self.withdrawn = None
         if entry.state == "intent":
             self.pending = entry
         elif entry.act == "restore":
@@ -167,9 +171,11 @@ class Record:
         elif entry.state == "cleared" and not entry.destination and self.pending and self.pending.state == "intent":
             pass  # The line between was damaged: what the intent made is to be found by looking.
         elif entry.state == "cleared":
-            self.placed = entry if entry.destination else self.placed
-            self.pending = self.previous = None
-        elif entry.state == "withdrawn":
+            # Whoever cleared has removed the origin, so what a twin gave up at the same time is where the file is.
+            self.placed = entry if entry.destination else (self.withdrawn or self.placed)
+            self.pending = self.previous = self.withdrawn = None
+        elif entry.state == "withdrawn" and self.pending is not None:
+            self.withdrawn = self.placed
             self.placed, self.pending, self.previous = self.previous, None, None
         elif entry.state == "failed" and (self.pending is None or self.pending.state == "intent"):
             # Behind a `done` it is a twin's line, where the file system has no locks: what is done stays done.

@@ -230,6 +230,17 @@ def test_a_twin_that_failed_does_not_unmake_what_is_done():
     assert (record.placed.destination, record.pending) == ("a", None)
 
 
+@pytest.mark.parametrize("order", [("cleared", "withdrawn"), ("withdrawn", "cleared")])
+def test_a_twin_that_gives_up_does_not_unmake_what_another_has_cleared(order):
+    record = Record("x")
+    record.take(Entry(id="x", n=1, act="place", state="intent", destination="a", consumes=True))
+    for _ in range(2):
+        record.take(Entry(id="x", n=2, act="place", state="done", destination="a", consumes=True))
+    for state in order:
+        record.take(Entry(id="x", n=3, act="place", state=state))
+    assert (record.placed.destination, record.pending) == ("a", None)
+
+
 def test_journal_can_be_read_without_tierflow(moved):
     for line, _ in lines_of(moved.journal()):
         said = json.loads(line[9:])
