@@ -19,6 +19,24 @@ def shared_images() -> Path:
     return shared / "images"
 
 
+_SERVER = {name: value for name, value in os.environ.items() if name.startswith("TIERFLOW_ES_")}
+
+
+@pytest.fixture(scope="session")
+def real_elasticsearch() -> str | None:
+    """Address of a server that tests may write to, None without one."""
+    return _SERVER.get("TIERFLOW_ES_URL")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _no_server_by_accident():
+    """Hide the server from all tests: a run that finds its address would publish to it."""
+    for name in _SERVER:
+        del os.environ[name]
+    yield
+    os.environ.update(_SERVER)
+
+
 @pytest.hookimpl(hookwrapper=True)
 def pytest_runtest_makereport(item, call):
     """With TIERFLOW_NO_SKIP set, a skipped test fails: what isn't tested there is tested nowhere."""

@@ -8,6 +8,8 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+from functools import reduce
+from operator import getitem
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
@@ -225,10 +227,75 @@ class Place(Section):
     fsync: bool = Field(True, description="Sync every copied file before its source may be removed.")
 
 
+class MetadataField(Section):
+    """One field that is known about the objects from elsewhere."""
+
+    type: Literal["text", "integer", "number", "boolean", "date"] = Field("text", description="What it holds.")
+    about: str = Field("", description="Its meaning, in words.")
+    unit: str = Field("", description="Its unit, such as uM.")
+
+
+class Metadata(Section):
+    """What is known about the objects from elsewhere: compound, dose, cell line ..."""
+
+    key: tuple[Literal["path", "plate", "well", "site", "channel"], ...] = Field(
+        ("plate", "well"), min_length=1, description="Columns that join the table's rows with the objects."
+    )
+    fields: dict[Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$", max_length=64)], MetadataField] = Field(
+        default_factory=dict, description="Fields by name; in queries metadata.NAME."
+    )
+    table: str | None = Field(None, description="CSV or Parquet file with the key's columns and one per field.")
+
+
+class Elasticsearch(Section):
+    """The server that holds the catalogue of many runs, besides Parquet. Credentials: docs/elasticsearch.md."""
+
+    url: str | None = Field(
+        None, description="Address such as https://search.lab:9200; empty: TIERFLOW_ES_URL, or no server at all."
+    )
+    alias: str = Field(
+        "tierflow-objects",
+        pattern=r"^[a-z0-9][a-z0-9_.-]*-objects$",
+        max_length=100,
+        description="Alias of the index; must end with -objects.",
+    )
+    credentials_file: str | None = Field(
+        None, description="YAML file with `api_key`, or `username` and `password`; readable by you alone."
+    )
+    ca_file: str | None = Field(None, description="Certificate (PEM) of the authority that signed the server's.")
+    fingerprint: str | None = Field(
+        None, pattern=r"^[0-9A-Fa-f:]{64,95}$", description="SHA-256 of the server's certificate, in place of ca_file."
+    )
+    allow_plain_http: bool = Field(
+        False, description="Send credentials unencrypted to another machine: only in a network that is closed."
+    )
+    shards: int = Field(1, ge=1, le=1024, description="Primary shards of a new index; one holds some 50 GB.")
+    replicas: int = Field(0, ge=0, le=10, description="Copies of each shard of a new index.")
+    chunk_documents: int = Field(1000, ge=1, le=10_000, description="Documents per request, at most.")
+    chunk_mb: int = Field(5, ge=1, le=90, description="Megabytes per request, at most.")
+    timeout_s: float = Field(60, gt=0, description="Seconds to wait for one answer.")
+    patience_s: float = Field(
+        120, ge=0, description="Seconds a step goes on trying while the server is away or overloaded."
+    )
+    thumbnail_url: str | None = Field(
+        None, description="Address of `tierflow serve`, for thumbnails in Kibana, such as http://files.lab:8600."
+    )
+
+
 class Catalogue(Section):
-    """What the searchable record keeps."""
+    """What the searchable record keeps, and where."""
 
     histogram: bool = Field(False, description="Keep the 256-bin histogram of each object's deciding plane.")
+    run: str | None = Field(
+        None,
+        pattern=r"^[^\s\"*:()<>]+$",
+        max_length=200,
+        description="Name of this run in every record; empty: made from the output folder's name.",
+    )
+    parameter_set: str | None = Field(
+        None, description="Saved parameter set that `score` came from; set by `tierflow run --params NAME`."
+    )
+    elasticsearch: Elasticsearch = Field(default_factory=Elasticsearch)
 
 
 class Report(Section):
@@ -276,6 +343,7 @@ class Config(Section):
         description="The tier of everything that couldn't be read, measured or scored.",
     )
     place: Place = Field(default_factory=Place)
+    metadata: Metadata = Field(default_factory=Metadata)
     catalogue: Catalogue = Field(default_factory=Catalogue)
     report: Report = Field(default_factory=Report)
     run: Run = Field(default_factory=Run)
@@ -299,7 +367,7 @@ class Config(Section):
         return self.dataset or (self.input or "").rstrip("/").rpartition("/")[2] or "dataset"
 
     def digest(self, sections: Iterable[str] | None = None) -> str:
-        """Return 12 hex digits over the given sections (all of them without an argument)."""
+        """Return 12 hex digits over sections such as `score` or `catalogue.run` (all of them without an argument)."""
         tree = self.model_dump(mode="json")
-        kept = tree if sections is None else {name: tree[name] for name in sections}
+        kept = tree if sections is None else {name: reduce(getitem, name.split("."), tree) for name in sections}
         return hashlib.sha256(json.dumps(kept, sort_keys=True).encode()).hexdigest()[:12]

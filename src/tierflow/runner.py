@@ -92,7 +92,8 @@ def execute(workflow: Workflow, *, cores: int | None, target: str, dry_run: bool
                 raise
         if process.returncode:
             error = _explain(workflow.output, process.returncode)
-            _leave_partial_report(workflow, str(error))
+            if not _only_publishing_failed(workflow.output):
+                _leave_partial_report(workflow, str(error))
             raise error
 
 
@@ -161,16 +162,26 @@ def _reset_state(output: Path) -> None:
 
 def _remove_leftovers(output: Path) -> None:
     """Remove unfinished tables of killed jobs; the lock says that no job of this output is running now."""
-    folders = ("", "scan", "scan/shards", "extract", "score", "place", "catalogue", "index", SETTINGS_FOLDER)
+    folders = ("", "scan", "scan/shards", "extract", "score", "place", "catalogue", "index", "publish", SETTINGS_FOLDER)
     for folder in folders:
         for unfinished in (output / folder).glob(".*.part"):
             unfinished.unlink(missing_ok=True)
 
 
+def _notes(output: Path) -> list[dict[str, Any]]:
+    """Return what failed steps said."""
+    folder = output / STATE / "errors"
+    return [json.loads(path.read_text(encoding="utf-8")) for path in sorted(folder.glob("*.json"))]
+
+
+def _only_publishing_failed(output: Path) -> bool:
+    """Tell whether everything of this run is done on this side, its report too."""
+    steps = {note["step"] for note in _notes(output)}
+    return steps == {"publish"}
+
+
 def _explain(output: Path, returncode: int) -> TierflowError:
-    notes: list[dict[str, Any]] = [
-        json.loads(path.read_text(encoding="utf-8")) for path in sorted((output / STATE / "errors").glob("*.json"))
-    ]
+    notes = _notes(output)
     by_code = {note["exit_code"]: note for note in reversed(notes)}
     for code, kind in _ERRORS.items():
         if code in by_code:

@@ -85,9 +85,8 @@ def test_tables_in_and_out(folder, tmp_path):
     assert tables.feature_columns(found.schema) == ["mean"]
     state = read_progress(output / PROGRESS_FOLDER)["extract", "00007"]
     assert (state["done"], state["total"], state["failed"]) == (6, 6, 0)
-    before = table.read_bytes()
     extract.run(shard=shard, config=config, table=table)
-    assert table.read_bytes() == before
+    assert tables.read(table).drop_columns("histogram").to_pydict() == found.drop_columns("histogram").to_pydict()
 
 
 def test_bad_files_become_rows_and_harm_no_other(folder, tmp_path):

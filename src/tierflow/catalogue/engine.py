@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import duckdb
 import pyarrow as pa
 
-from tierflow.catalogue.fields import Fields
+from tierflow.catalogue.fields import METADATA_PREFIX, Fields
 from tierflow.catalogue.schema import BASE, BASE_COLUMNS, CATALOGUE_VERSION, HISTOGRAM
 from tierflow.errors import InputMissingError, TableError, TryAgainError
 
@@ -210,4 +210,6 @@ def _union(schemas: Iterable[pa.Schema]) -> pa.Schema:
             columns.setdefault(column.name, column)
     kept = [HISTOGRAM] if HISTOGRAM.name in columns else []
     known = {*BASE_COLUMNS, HISTOGRAM.name}
-    return pa.schema([*BASE, *kept, *(column for name, column in columns.items() if name not in known)])
+    others = [column for name, column in columns.items() if name not in known]
+    metadata = [column for column in others if column.name.startswith(METADATA_PREFIX)]
+    return pa.schema([*BASE, *kept, *metadata, *(column for column in others if column not in metadata)])

@@ -20,6 +20,7 @@ Kind = Literal["text", "integer", "number", "texts", "opaque"]
 
 ALIASES = {"flag": "flags", "if": "interestingness", "id": "object_id"}
 FEATURE_PREFIX = "features."
+METADATA_PREFIX = "metadata."
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,12 +67,12 @@ class Fields(Mapping[str, Field]):
         return len(self._fields)
 
     def find(self, name: str) -> Field:
-        """Return the field that `name` means: a name, an alias, or a feature with or without its prefix.
+        """Return the field that `name` means: a name, an alias, or a feature or metadata with or without its prefix.
 
         Raises:
             QueryError: if there is none; the message names the nearest one.
         """
-        for candidate in (name, ALIASES.get(name, name), FEATURE_PREFIX + name):
+        for candidate in (name, ALIASES.get(name, name), FEATURE_PREFIX + name, METADATA_PREFIX + name):
             if candidate in self._fields:
                 return self._fields[candidate]
         raise QueryError(f"unknown field {name!r}: {self._remedy(name)}")

@@ -25,17 +25,20 @@ PLANE_FACTS = ("height", "width", "samples", "dtype", "pixel_size_um", "pixel_ha
 class Provenance:
     """What made the records: constant over a shard.
 
-    Attributes:
-        dataset: Name of the data set.
-        config_digest: Digest of the configuration.
-        function: Interestingness function.
-        version: Version of tierflow.
+    Attributes: see the columns of the same names in `tierflow.catalogue.schema`.
     """
 
     dataset: str
+    run: str
     config_digest: str
     function: str
+    parameters: str
+    parameter_set: str
+    extractors: str
     version: str
+    measured_at: str | None = None
+    scored_at: str | None = None
+    placed_at: str | None = None
 
 
 def join(
@@ -45,6 +48,7 @@ def join(
     score: pa.Table,
     place: pa.Table,
     provenance: Provenance,
+    metadata: pa.Table | None = None,
     histogram: bool = False,
 ) -> pa.Table:
     """Join one shard's tables into one record per object, in the order of the shard.
@@ -59,6 +63,7 @@ def join(
         score: Its score table.
         place: Its place table.
         provenance: What made the records.
+        metadata: The user's fields, a row per object in the order of the shard, as `schema.metadata_field` names them.
         histogram: Whether the histogram of the deciding plane is kept.
 
     Raises:
@@ -69,7 +74,9 @@ def join(
     score_rows = rows_of(ids, score, "score")
     best = best_rows(ids, extract, score["best_plane"].take(score_rows))
     facts = extract.take(pc.fill_null(best, rows_of(ids, extract, "extract")))
-    schema = catalogue_schema(feature_units(extract.schema), histogram=histogram)
+    schema = catalogue_schema(
+        feature_units(extract.schema), metadata=() if metadata is None else metadata.schema, histogram=histogram
+    )
     sources = {
         **_columns(place.take(rows_of(ids, place, "place"))),
         **{name: facts[name] for name in PLANE_FACTS},
@@ -77,6 +84,7 @@ def join(
         **_columns(shard),
         **_columns(score.take(score_rows)),
         **{name: _constant(getattr(provenance, name), len(ids)) for name in Provenance.__slots__},
+        **({} if metadata is None else _columns(metadata)),
         "histogram": extract["histogram"].take(best),
         "channel": pc.coalesce(shard["channel"], facts["channel_name"]),
         "planes": pa.array(_measured_planes(ids, extract), pa.int32()),
@@ -89,7 +97,7 @@ def _columns(table: pa.Table) -> dict[str, Any]:
     return {name: table[name] for name in table.column_names}
 
 
-def _constant(value: str, length: int) -> pa.Array[Any]:
+def _constant(value: str | None, length: int) -> pa.Array[Any]:
     return pa.array([value] * length, pa.string())
 
 

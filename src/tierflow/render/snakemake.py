@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
+import platform
+import re
 import tempfile
 from dataclasses import dataclass, field, replace
 from functools import cache
@@ -11,7 +14,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from tierflow.config_io import merge, validate
+from tierflow.config_io import merge, read_tree, validate
 from tierflow.config_io import write as write_config
 from tierflow.errors import ConfigError
 from tierflow.io.atomic import write_text
@@ -24,6 +27,7 @@ if TYPE_CHECKING:
     from tierflow.config import Config
 
 CONFIG_FILE = "config.yaml"
+URL_VARIABLE = "TIERFLOW_ES_URL"
 
 
 def snakefile() -> Path:
@@ -76,12 +80,19 @@ class Workflow:
             summary: The scan's summary, which lists the shards.
         """
         folder = "catalogue" if step == "index" else step
+        ending = "json" if step == "publish" else "parquet"
         shards = json.loads((self.output / summary).read_text(encoding="utf-8"))["shards"]
-        return [f"{folder}/{shard['name']}.parquet" for shard in shards]
+        return [f"{folder}/{shard['name']}.{ending}" for shard in shards]
 
     def all_tables(self, summary: str | Path) -> list[str]:
-        """Return the tables of every shard step and of every shard, relative to the output."""
-        return [table for step in STEPS.values() if step.scope == "shard" for table in self.tables(step.name, summary)]
+        """Return the results of every shard step and of every shard, relative to the output.
+
+        Receipts of a server are among them only where one is configured.
+        """
+        steps = [step.name for step in STEPS.values() if step.scope == "shard"]
+        if not self.config.catalogue.elasticsearch.url:
+            steps.remove("publish")
+        return [table for step in steps for table in self.tables(step, summary)]
 
 
 def resolve(tree: Mapping[str, Any]) -> Workflow:
@@ -100,7 +111,27 @@ def resolve(tree: Mapping[str, Any]) -> Workflow:
         raise ConfigError("`input` is missing: give the folder of images, such as --config input=my_plate")
     source = Path(config.input).expanduser().absolute()
     place = Path(str(output)).expanduser().absolute() if output else default_output(source.name)
-    return Workflow(config=validate(merge(tree, {"input": str(source)})), output=place)
+    found = {
+        "run": config.catalogue.run or _stored_run(place) or _run_name(place),
+        "elasticsearch": {"url": config.catalogue.elasticsearch.url or os.environ.get(URL_VARIABLE) or None},
+    }
+    return Workflow(config=validate(merge(tree, {"input": str(source), "catalogue": found})), output=place)
+
+
+def _stored_run(output: Path) -> str | None:
+    """Return the name that an earlier run of this output got; it stays when the folder is moved."""
+    path = output / CONFIG_FILE
+    if not path.exists():
+        return None
+    stored = read_tree(path).get("catalogue")
+    return stored.get("run") if isinstance(stored, dict) else None
+
+
+def _run_name(output: Path) -> str:
+    """Return a name that another folder or machine will hardly get: runs share a server."""
+    mark = hashlib.sha256(f"{platform.node()}:{output}".encode("utf-8", "surrogateescape")).hexdigest()[:6]
+    readable = re.sub(r"[^\w.-]+", "-", output.name, flags=re.ASCII).strip("-") or "run"
+    return f"{readable[:100]}-{mark}"
 
 
 def prepare(tree: Mapping[str, Any], *, mode: Mode) -> Workflow:

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from tierflow import __version__, tables
-from tierflow.catalogue.records import Provenance, join
+from tierflow import tables
+from tierflow.catalogue.provenance import provenance
+from tierflow.catalogue.records import join
 from tierflow.report.build import build, read_baseline, read_json
 from tierflow.report.page import Material
 from tierflow.report.source import TableSource
@@ -53,9 +54,7 @@ def measured_objects(output: Path, config: Config) -> pa.Table:
         InputMissingError: if no shard was measured.
         TableError: if a table is damaged.
     """
-    provenance = Provenance(
-        dataset=config.dataset_name, config_digest=config.digest(), function=config.score.function, version=__version__
-    )
+    made_by = provenance(config, dataset=config.dataset_name, digest=config.digest())
     found = []
     shards = sorted((output / "scan" / "shards").glob("*.parquet"))
     for path in shards:
@@ -66,7 +65,7 @@ def measured_objects(output: Path, config: Config) -> pa.Table:
         score_path = output / "score" / path.name
         score = tables.read(score_path) if score_path.exists() else _unscored(shard, extract)
         place = pa.table({"object_id": shard["object_id"]}, schema=pa.schema([tables.PLACE.field("object_id")]))
-        found.append(join(shard=shard, extract=extract, score=score, place=_filled(place), provenance=provenance))
+        found.append(join(shard=shard, extract=extract, score=score, place=_filled(place), provenance=made_by))
     if not found:
         # Reading the first one that is missing says which, and what to do.
         tables.read(output / "extract" / (shards[0].name if shards else "00000.parquet"))

@@ -27,8 +27,17 @@ def make_function(config: Config) -> InterestingnessFunction:
         ConfigError: if there is no such function, or its parameters are wrong.
     """
     part = plugins.load("interestingness", config.score.function)
-    parameters = _validated(part.Parameters, config.score.parameters, where="score.parameters")
-    return cast("InterestingnessFunction", part(parameters))
+    return cast("InterestingnessFunction", part(make_parameters(config)))
+
+
+def make_parameters(config: Config) -> BaseModel:
+    """Return the parameters of the interestingness function, defaults filled in.
+
+    Raises:
+        ConfigError: as `make_function`.
+    """
+    part = plugins.load("interestingness", config.score.function)
+    return _validated(part.Parameters, config.score.parameters, where="score.parameters")
 
 
 def make_policy(config: Config) -> Policy:

@@ -86,6 +86,7 @@ def declared_ports(name: str) -> dict[str, PortKind]:
     raise AssertionError(f"{path} has no function `run`")
 
 
+_INDEX_SETTINGS = ("catalogue.histogram", "catalogue.run", "catalogue.parameter_set", "metadata")
 STEPS: dict[str, Step] = {
     step.name: step
     for step in (
@@ -95,7 +96,8 @@ STEPS: dict[str, Step] = {
         Step("score", "shard", ("score",)),
         Step("policy", "dataset", ("policy", "tiers", "quarantine", "run"), mem_mb=2000),
         Step("place", "shard", ("tiers", "quarantine", "place")),
-        Step("index", "shard", ("catalogue",)),
+        Step("index", "shard", _INDEX_SETTINGS, revision=2),
+        Step("publish", "shard", ("catalogue.elasticsearch",)),
         Step("report", "dataset", ("report",), mem_mb=2000),
     )
 }

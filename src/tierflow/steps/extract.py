@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 
 from tierflow import config_io, tables
+from tierflow.clock import utc_now
 from tierflow.errors import InputMissingError, MissingFileError, ObjectError, TableError, TryAgainError
 from tierflow.io.readers import Loaded, load
 from tierflow.io.readers.ahead import read_ahead
@@ -44,7 +45,7 @@ def run(*, shard: In, config: Param, table: Out) -> None:
     settings = config_io.load(config).extract
     # The table lies in <output>/extract.
     measured = extract_shard(objects, settings, shard=shard.stem, output=table.absolute().parent.parent)
-    tables.write(table, measured)
+    tables.write(table, measured, at=utc_now())
 
 
 def extract_shard(objects: pa.Table, settings: Extract, *, shard: str, output: Path) -> pa.Table:

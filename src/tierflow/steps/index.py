@@ -5,9 +5,10 @@ from __future__ import annotations
 import hashlib
 import json
 
-from tierflow import __version__, config_io, tables
-from tierflow.catalogue.records import Provenance, join
-from tierflow.catalogue.schema import CATALOGUE_VERSION, RECORD_SECTIONS
+from tierflow import config_io, tables
+from tierflow.catalogue.provenance import provenance
+from tierflow.catalogue.records import join
+from tierflow.catalogue.schema import CATALOGUE_VERSION
 from tierflow.io.atomic import write_text
 from tierflow.steps._ports import In, Out, Param
 
@@ -36,17 +37,14 @@ def run(*, shard: In, extract: In, score: In, place: In, config: Param, catalogu
     objects = tables.read(shard)
     stamp = tables.metadata_of(objects)
     dataset = stamp.get("dataset", settings.dataset_name)
+    sources = {"measured_at": tables.read(extract), "scored_at": tables.read(score), "placed_at": tables.read(place)}
+    times = {name: tables.metadata_of(table).get("at") for name, table in sources.items()}
     records = join(
         shard=objects,
-        extract=tables.read(extract),
-        score=tables.read(score),
-        place=tables.read(place),
-        provenance=Provenance(
-            dataset=dataset,
-            config_digest=settings.digest(RECORD_SECTIONS),
-            function=settings.score.function,
-            version=__version__,
-        ),
+        extract=sources["measured_at"],
+        score=sources["scored_at"],
+        place=sources["placed_at"],
+        provenance=provenance(settings, dataset=dataset, times=times),
         histogram=settings.catalogue.histogram,
     )
     source = stamp.get("input", settings.input or "")

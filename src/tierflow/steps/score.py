@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from tierflow import config_io, tables
+from tierflow.clock import utc_now
 from tierflow.scoring import score as compute
 from tierflow.scoring.build import make_function
 from tierflow.scoring.folder import feature_names
@@ -38,4 +39,5 @@ def run(*, shard: In, extract: In, baseline: In, duplicates: In, config: Param, 
         function=function,
         config=settings,
     )
-    tables.write(table, scored, function=function.name, settings=settings.digest(["score", "baseline"]))
+    stamp = {"function": function.name, "settings": settings.digest(["score", "baseline"]), "at": utc_now()}
+    tables.write(table, scored, **stamp)

@@ -73,7 +73,7 @@ def test_a_damaged_table_is_named(output, damage):
 def test_another_version_is_refused(output):
     path = output / "catalogue" / "00001.parquet"
     tables.write(path, tables.read(path), catalogue_version="0")
-    with pytest.raises(TableError, match=r"00001\.parquet has catalogue version 0, expected 1"):
+    with pytest.raises(TableError, match=r"00001\.parquet has catalogue version 0, expected 2"):
         ParquetCatalogue(output).count()
 
 
