@@ -75,7 +75,10 @@ _COMMANDS = (
         "redo:report",
         "Redo a part",
         "Write the report and objects.csv of a run again.",
-        ("tierflow report results --set report.title='Screen 12'",),
+        (
+            "tierflow report results --set report.title='Screen 12'",
+            "tierflow report --from http://search.lab:9200 --output overview.html",
+        ),
     ),
     _Command(
         "undo",
@@ -100,6 +103,7 @@ _COMMANDS = (
             "tierflow search 'tier:A well:B0*' --from results",
             "tierflow search flag:saturated --from results --sort -interestingness --format csv",
             "tierflow search 'features.snr>5 and not tier:D' --from results --columns plate,well,features.snr",
+            "tierflow search 'flag:blank run:screen-*' --from http://search.lab:9200 --open report",
         ),
     ),
     _Command(
@@ -115,6 +119,50 @@ _COMMANDS = (
         "Find",
         "Write the objects of a search to a file.",
         ("tierflow export best.parquet 'tier:A' --from results",),
+    ),
+    _Command(
+        "fetch",
+        "fetch:fetch",
+        "Find",
+        "Bring the files of a search together in a folder, with checksums.",
+        (
+            "tierflow fetch 'tier:A well:B0*' --from results --to best",
+            "tierflow fetch flag:blank --from results --to look --link",
+        ),
+    ),
+    _Command(
+        "relabel",
+        "relabel:relabel",
+        "Decide",
+        "Record a person's decision on the tier of what a search finds; it outlives every new score.",
+        (
+            "tierflow relabel 'path:*B03*' --from results --tier A --reason 'mitosis, wanted for figure 2' --dry-run",
+            "tierflow relabel 'path:*B03*' --from results --undo",
+        ),
+    ),
+    _Command(
+        "calibrate",
+        "calibrate:calibrate",
+        "Decide",
+        "Find the cut-offs that agree best with people's decisions.",
+        ("tierflow calibrate results", "tierflow calibrate results --save screen-12"),
+    ),
+    _Command("params", "params:app", "Decide", "Save, list, show and compare parameter sets."),
+    _Command("dataset", "dataset:app", "Set up", "Register what is known about a data set: compound, dose, cell line."),
+    _Command("elastic", "elastic:app", "Server", "Look after the catalogue in Elasticsearch: check, rebuild, migrate."),
+    _Command(
+        "serve",
+        "serve:serve",
+        "Server",
+        "Show thumbnails, reports and metrics in the browser.",
+        ("tierflow serve results", "tierflow serve runs/ --port 8600"),
+    ),
+    _Command(
+        "metrics",
+        "serve:metrics",
+        "Server",
+        "Write the figures of the indexer for Prometheus.",
+        ("tierflow metrics results", "tierflow metrics results --out /var/lib/node_exporter/tierflow.prom"),
     ),
     _Command(
         "layouts",

@@ -43,6 +43,20 @@ def show_summary(output: Path, console: Console) -> None:
     _show_reasons(console, problems, "could not be placed and stayed where they were")
     console.print(f"objects: {output / 'objects.csv'}", soft_wrap=True, highlight=False)
     console.print(f"report:  {output / 'report.html'}", soft_wrap=True, highlight=False)
+    _show_published(console, output)
+
+
+def _show_published(console: Console, output: Path) -> None:
+    """Say what the server has, and what it refused."""
+    receipts = [json.loads(path.read_text(encoding="utf-8")) for path in (output / "publish").glob("*.json")]
+    if not receipts:
+        return
+    refused = sum(receipt["dead_letters"] for receipt in receipts)
+    known = sum(receipt["records"] for receipt in receipts) - refused
+    console.print(f"server:  {known:,} records behind {receipts[0]['alias']}", soft_wrap=True, highlight=False)
+    if refused:
+        folder = output / "dead_letters"
+        console.print(f"         {refused:,} refused, each with the reason: {folder}", soft_wrap=True, highlight=False)
 
 
 def _show_reasons(console: Console, reasons: Counter[str], what: str) -> None:

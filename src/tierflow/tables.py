@@ -131,8 +131,12 @@ SCORE = pa.schema(
 PLACE = pa.schema(
     [
         field("object_id", pa.string(), "the object"),
-        field("tier", pa.string(), "tier that the policy chose"),
-        field("why", pa.string(), "rule of the policy that chose it, in words"),
+        field("tier", pa.string(), "tier that the policy, or a person against it, chose"),
+        field("why", pa.string(), "rule of the policy that chose it, in words; or who corrected it, when and why"),
+        field("policy_tier", pa.string(), "tier that the policy alone chose"),
+        field("corrected_by", pa.string(), "who decided against the policy by `tierflow relabel`; null: nobody"),
+        field("corrected_at", pa.string(), "when; UTC, such as 2026-11-21T08:15:30.123Z", "ISO 8601"),
+        field("correction", pa.string(), "why, in that person's words"),
         field("driver", pa.string(), "how the tier stores files"),
         field("placement", pa.string(), "placed, kept (driver none) or failed; in the catalogue also undone"),
         field("destination", pa.string(), "where the file is now; null when it stayed at its source"),

@@ -50,7 +50,9 @@ def forget(client: Client, settings: Elasticsearch) -> None:
         names = list(client.indices.get(index=f"{alias}-*", expand_wildcards="all"))
         if names:
             client.indices.delete(index=names)
-    for name in client.indices.get_index_template(name=f"{stem}-*")["index_templates"]:
+    for name in client.options(ignore_status=404).indices.get_index_template(name=f"{stem}-*")["index_templates"]:
         client.indices.delete_index_template(name=name["name"])
-    for part in client.cluster.get_component_template(name=f"{stem}-*")["component_templates"]:
+    for part in client.options(ignore_status=404).cluster.get_component_template(name=f"{stem}-*")[
+        "component_templates"
+    ]:
         client.cluster.delete_component_template(name=part["name"])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from tierflow.catalogue.query import EVERYTHING
 
@@ -17,6 +17,18 @@ if TYPE_CHECKING:
 PERCENTS = (5.0, 25.0, 50.0, 75.0, 95.0)
 
 
+class Folders(NamedTuple):
+    """The folders of a run, from which the places of its files follow.
+
+    Attributes:
+        source: Input folder, "" where it isn't known.
+        output: Output folder, to which relative destinations refer.
+    """
+
+    source: str
+    output: str
+
+
 class Catalogue(Protocol):
     """The searchable record of all objects.
 
@@ -28,7 +40,10 @@ class Catalogue(Protocol):
         """Return the fields that queries may name."""
 
     def get(self, object_id: str) -> dict[str, Any] | None:
-        """Return everything that is recorded about an object; None if it isn't there."""
+        """Return everything that is recorded about an object; None if it isn't there.
+
+        Of several runs' records, that of the newest `scored_at` (then of the first run by name) is returned.
+        """
 
     def search(self, query: Query) -> Page:
         """Return one page of objects."""
@@ -61,3 +76,6 @@ class Catalogue(Protocol):
 
     def paths(self, query: Query) -> Iterator[bytes]:
         """Yield where each object's file is now, as the file system's own bytes, in the order of the query."""
+
+    def folders(self, run: str) -> Folders:
+        """Return the folders of a run."""

@@ -5,13 +5,13 @@ from __future__ import annotations
 import csv
 import io
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, BinaryIO, Literal
 
 from tierflow.catalogue.base import PERCENTS
 from tierflow.catalogue.export import export
 from tierflow.catalogue.language import parse
-from tierflow.catalogue.parquet import ParquetCatalogue
+from tierflow.catalogue.open import open_catalogue
 from tierflow.catalogue.query import MAX_PAGE, Query, Sort
 from tierflow.errors import QueryError
 
@@ -52,7 +52,7 @@ class Rows:
 
 
 def search_command(
-    output: Path,
+    where: str | Path,
     query: str = "",
     *,
     target: BinaryIO,
@@ -65,7 +65,7 @@ def search_command(
     """Find objects.
 
     Args:
-        output: Output folder of a run.
+        where: Output folder of a run, or address of a server.
         query: Query in the language of `tierflow.catalogue.language`; "" for all objects.
         target: Where formats other than `table` are written.
         sort: Field names with commas between them, each with "-" in front for descending order.
@@ -81,22 +81,19 @@ def search_command(
         QueryError: if query, sort, columns, limit or cursor can't be understood.
         InputMissingError: if there is no catalogue.
     """
-    catalogue = ParquetCatalogue(output)
-    filters = parse(query, catalogue.fields())
-    keys = parse_sort(sort)
+    catalogue = open_catalogue(where)
     if fmt == "table":
-        names = parse_names(columns or DEFAULT_COLUMNS)
-        asked = Query(filters, sort=keys, limit=DEFAULT_ROWS if limit is None else limit, cursor=cursor, columns=names)
-        return _page(catalogue, asked)
+        rows = DEFAULT_ROWS if limit is None else limit
+        asked = query_of(catalogue, query, sort=sort, columns=columns or DEFAULT_COLUMNS, limit=rows)
+        return _page(catalogue, replace(asked, cursor=cursor))
     if cursor is not None:
         raise QueryError("--cursor goes with --format table: other formats hold all objects, or the first --limit")
-    _check_limit(limit)
-    export(catalogue, Query(filters, sort=keys, limit=limit, columns=parse_names(columns)), fmt, target)
+    export(catalogue, query_of(catalogue, query, sort=sort, columns=columns, limit=limit), fmt, target)
     return None
 
 
 def export_command(
-    output: Path,
+    where: str | Path,
     target: Path,
     query: str = "",
     *,
@@ -108,7 +105,7 @@ def export_command(
     """Write the objects of a query to a file, whole or not at all.
 
     Args:
-        output: Output folder of a run.
+        where: Output folder of a run, or address of a server.
         target: File to write.
         query: As for `search_command`.
         sort: As for `search_command`.
@@ -128,15 +125,12 @@ def export_command(
         raise QueryError(
             f"can't tell the format of {target.name!r}: end it with {', '.join(SUFFIXES)}, or give the format"
         )
-    _check_limit(limit)
-    catalogue = ParquetCatalogue(output)
-    filters = parse(query, catalogue.fields())
-    asked = Query(filters, sort=parse_sort(sort), limit=limit, columns=parse_names(columns))
-    return export(catalogue, asked, chosen, target)
+    catalogue = open_catalogue(where)
+    return export(catalogue, query_of(catalogue, query, sort=sort, columns=columns, limit=limit), chosen, target)
 
 
 def facets_command(
-    output: Path,
+    where: str | Path,
     field: str,
     query: str = "",
     *,
@@ -149,7 +143,7 @@ def facets_command(
     Text and whole numbers are counted by value. Numbers give count, extremes, mean, standard deviation and percentiles.
 
     Args:
-        output: Output folder of a run.
+        where: Output folder of a run, or address of a server.
         field: Field to summarise.
         query: Objects to look at, as for `search_command`.
         by: Give numbers about `field` for each value of this field instead.
@@ -162,7 +156,7 @@ def facets_command(
     """
     if by is not None and bins is not None:
         raise QueryError("--by and --bins exclude each other: give one of them")
-    catalogue = ParquetCatalogue(output)
+    catalogue = open_catalogue(where)
     filters = parse(query, catalogue.fields())
     if bins is not None:
         found = catalogue.histogram(field, bins=bins, filters=filters)
@@ -175,6 +169,17 @@ def facets_command(
     values = catalogue.facets(field, filters=filters, limit=limit)
     note = f"the first {limit} values" if len(values) == limit else ""
     return Rows((field, "objects"), tuple(values), note)
+
+
+def query_of(catalogue: Catalogue, query: str, *, sort: str, columns: str = "", limit: int | None = None) -> Query:
+    """Return a query for all objects, up to a limit, from what a user wrote.
+
+    Raises:
+        QueryError: if an argument can't be understood.
+    """
+    _check_limit(limit)
+    filters = parse(query, catalogue.fields())
+    return Query(filters, sort=parse_sort(sort), limit=limit, columns=parse_names(columns))
 
 
 def parse_sort(text: str) -> tuple[Sort, ...]:

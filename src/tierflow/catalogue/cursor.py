@@ -8,6 +8,7 @@ import hashlib
 import json
 from typing import TYPE_CHECKING
 
+from tierflow.catalogue.query import TIE_BREAKERS
 from tierflow.errors import QueryError
 
 if TYPE_CHECKING:
@@ -20,11 +21,13 @@ def encode(values: Sequence[Scalar | None], *, sort: Sequence[Sort], filters: Fi
     """Make the cursor of the page after a row.
 
     Args:
-        values: The row's values of all sort keys, `object_id` last.
+        values: The row's values of all sort keys, those of `TIE_BREAKERS` last.
         sort: Sort keys of the query.
         filters: Its filters.
     """
-    text = json.dumps([_mark(sort, filters), *values], separators=(",", ":"))
+    # -0.0 equals 0.0: stores differ in which of them they keep.
+    kept = [value + 0.0 if isinstance(value, float) else value for value in values]
+    text = json.dumps([_mark(sort, filters), *kept], separators=(",", ":"))
     return base64.urlsafe_b64encode(text.encode()).decode().rstrip("=")
 
 
@@ -40,7 +43,7 @@ def decode(cursor: str, *, sort: Sequence[Sort], filters: Filter) -> list[Scalar
         mark, values = content[0], content[1:]
     except (binascii.Error, ValueError, TypeError, IndexError, KeyError) as error:
         raise QueryError(f"{cursor!r} is no cursor: give the one that came with the page before") from error
-    if mark != _mark(sort, filters) or len(values) != len(sort) + 1:
+    if mark != _mark(sort, filters) or len(values) != len(sort) + len(TIE_BREAKERS):
         raise QueryError("this cursor belongs to another query: keep query and sort the same from page to page")
     return values
 

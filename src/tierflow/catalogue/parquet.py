@@ -13,23 +13,33 @@ import pyarrow.compute as pc
 from tierflow import tables
 from tierflow.catalogue import cursor as cursors
 from tierflow.catalogue import sql
-from tierflow.catalogue.base import PERCENTS
+from tierflow.catalogue.base import PERCENTS, Folders
+from tierflow.catalogue.checks import (
+    bin_edges,
+    check_bins,
+    check_percents,
+    checked_sort,
+    facet_limit,
+    groupable,
+    numeric,
+    page_limit,
+    shown_columns,
+    with_columns,
+)
 from tierflow.catalogue.engine import Engine
 from tierflow.catalogue.export import export
 from tierflow.catalogue.query import (
     EVERYTHING,
-    MAX_PAGE,
+    TIE_BREAKERS,
     Bin,
     Filter,
     Page,
     Query,
     Scalar,
-    Sort,
     Stats,
     check,
 )
 from tierflow.catalogue.sql import Sql, quoted
-from tierflow.errors import QueryError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -38,8 +48,6 @@ if TYPE_CHECKING:
     from tierflow.catalogue.export import Format
     from tierflow.catalogue.fields import Field, Fields
 
-MAX_BINS = 10_000
-FIRST_COLUMNS = ("object_id", "path")
 PATH_COLUMNS = ("path", "path_bytes", "destination")
 
 
@@ -67,13 +75,22 @@ class ParquetCatalogue:
         return self._engine.snapshot().fields
 
     def get(self, object_id: str) -> dict[str, Any] | None:
-        """Return everything that is recorded about an object; None if it isn't there."""
-        found = self._engine.rows(Sql("SELECT filename FROM objects WHERE object_id = ? LIMIT 1", (object_id,)))
+        """Return everything that is recorded about an object; None if it isn't there.
+
+        Of several runs' records, that of the newest `scored_at` (then of the first run by name) is returned.
+        """
+        found = self._engine.rows(
+            Sql(
+                "SELECT filename, run FROM objects WHERE object_id = ? ORDER BY scored_at DESC NULLS LAST, run LIMIT 1",
+                (object_id,),
+            )
+        )
         if not found:
             return None
         # Reading the one file is faster than having the engine decode all columns of all files.
         table = tables.read(Path(found[0][0]))
         rows = table.filter(pc.equal(table["object_id"], pa.scalar(object_id))).to_pylist()
+        rows = [row for row in rows if row["run"] == found[0][1]]
         # Tables of other shards may have columns that this one lacks.
         return dict.fromkeys(self._engine.snapshot().schema.names) | rows[0] if rows else None
 
@@ -83,12 +100,11 @@ class ParquetCatalogue:
         Raises:
             QueryError: if the query doesn't fit the catalogue, or its limit isn't 1 to 10,000.
         """
-        if query.limit is None or not 1 <= query.limit <= MAX_PAGE:
-            raise QueryError(f"limit {query.limit} is outside 1 to {MAX_PAGE}: take pages by cursor, or export")
+        limit = page_limit(query.limit)
         fields = self.fields()
-        filters, sort = check(query.filters, fields), _checked_sort(query.sort, fields)
-        columns = _columns(query.columns, fields)
-        keys = [fields[key.field].column for key in sort] + ["object_id"]
+        filters, sort = check(query.filters, fields), checked_sort(query.sort, fields)
+        columns = shown_columns(query.columns, fields)
+        keys = [*(fields[key.field].column for key in sort), *TIE_BREAKERS]
         condition = sql.where(filters, fields)
         start = Sql("TRUE")
         if query.cursor is not None:
@@ -97,11 +113,11 @@ class ParquetCatalogue:
             Sql(
                 f"{_select([*columns, *keys])} WHERE {condition.text} AND {start.text} "
                 f"ORDER BY {sql.order_by(sort, fields)} LIMIT ?",
-                (*condition.values, *start.values, query.limit + 1),
+                (*condition.values, *start.values, limit + 1),
             )
         )
-        rows = found[: query.limit]
-        more = len(found) > query.limit
+        rows = found[:limit]
+        more = len(found) > limit
         return Page(
             rows=tuple(dict(zip(columns, row, strict=False)) for row in rows),
             next_cursor=cursors.encode(rows[-1][len(columns) :], sort=sort, filters=filters) if more else None,
@@ -124,7 +140,10 @@ class ParquetCatalogue:
             f"SELECT part, count(*) AS n FROM ({parts}) WHERE part IS NOT NULL "
             "GROUP BY part ORDER BY n DESC, part ASC LIMIT ?"
         )
-        return [(value, count) for value, count in self._engine.rows(Sql(statement, (*condition.values, limit)))]
+        return [
+            (value, count)
+            for value, count in self._engine.rows(Sql(statement, (*condition.values, facet_limit(limit))))
+        ]
 
     def histogram(self, field: str, *, bins: int = 10, filters: Filter = EVERYTHING) -> list[Bin]:
         """Return counts in equal bins from the smallest to the largest value; one bin when all are equal.
@@ -132,15 +151,14 @@ class ParquetCatalogue:
         Raises:
             QueryError: if the field holds no numbers or `bins` isn't 1 to 10,000.
         """
-        if not 1 <= bins <= MAX_BINS:
-            raise QueryError(f"{bins} bins are outside 1 to {MAX_BINS}")
+        check_bins(bins)
         [whole] = self.stats(field, filters=filters)
         if whole.minimum is None or whole.maximum is None:
             return []
-        bins = bins if whole.maximum > whole.minimum else 1
-        edges = np.linspace(whole.minimum, whole.maximum, bins + 1)
+        edges = bin_edges(whole.minimum, whole.maximum, bins)
+        bins = len(edges) - 1
         counts = np.zeros(bins, dtype=np.int64)
-        for values in self._values(self._numeric(field), filters):
+        for values in self._values(numeric(field, self.fields()), filters):
             counts += np.bincount(
                 np.clip(np.searchsorted(edges, values, side="right") - 1, 0, bins - 1), minlength=bins
             )
@@ -155,10 +173,8 @@ class ParquetCatalogue:
         Raises:
             QueryError: if the field holds no numbers or a percent isn't 0 to 100.
         """
-        wrong = [percent for percent in percents if not 0 <= percent <= 100]
-        if wrong or not percents:
-            raise QueryError(f"percents {list(percents)}: expected numbers from 0 to 100")
-        column, condition = quoted(self._numeric(field).column), self._where(filters)
+        check_percents(percents)
+        column, condition = quoted(numeric(field, self.fields()).column), self._where(filters)
         [(found,)] = self._engine.rows(
             Sql(
                 f"SELECT quantile_cont({column}::DOUBLE, ?) FROM objects WHERE {condition.text}",
@@ -173,7 +189,7 @@ class ParquetCatalogue:
         Raises:
             QueryError: if the field holds no numbers.
         """
-        column, condition = quoted(self._numeric(field).column), self._where(filters)
+        column, condition = quoted(numeric(field, self.fields()).column), self._where(filters)
         group = "NULL" if by is None else self._group(by)
         grouped = "" if by is None else "WHERE part IS NOT NULL GROUP BY part HAVING count(value) > 0 ORDER BY part"
         inner = f"SELECT {group} AS part, {column}::DOUBLE AS value FROM objects WHERE {condition.text}"
@@ -193,10 +209,10 @@ class ParquetCatalogue:
         """
         snapshot = self._engine.snapshot()
         fields = snapshot.fields
-        names = _columns(query.columns, fields) if query.columns else snapshot.schema.names
+        names = shown_columns(query.columns, fields) if query.columns else snapshot.schema.names
         schema = pa.schema([snapshot.schema.field(name) for name in names])
         condition = self._where(query.filters)
-        order = sql.order_by(_checked_sort(query.sort, fields), fields)
+        order = sql.order_by(checked_sort(query.sort, fields), fields)
         limit = "" if query.limit is None else "LIMIT ?"
         values = condition.values if query.limit is None else (*condition.values, query.limit)
         statement = Sql(f"{_select(names)} WHERE {condition.text} ORDER BY {order} {limit}", values)
@@ -205,12 +221,16 @@ class ParquetCatalogue:
     def paths(self, query: Query) -> Iterator[bytes]:
         """Yield where each object's file is now, as the file system's own bytes, in the order of the query."""
         source = self._engine.snapshot().source
-        for batch in self.batches(_with_columns(query, PATH_COLUMNS)):
+        for batch in self.batches(with_columns(query, PATH_COLUMNS)):
             columns = (batch.column(name).to_pylist() for name in PATH_COLUMNS)
             for path, path_bytes, destination in zip(*columns, strict=True):
                 yield current_path(
                     path=path, path_bytes=path_bytes, destination=destination, source=source, output=self._output
                 )
+
+    def folders(self, run: str) -> Folders:  # noqa: ARG002 - an output holds one run
+        """Return the folders of the run."""
+        return Folders(self._engine.snapshot().source, str(self._output))
 
     def export(self, query: Query, fmt: Format, target: Path | BinaryIO) -> int:
         """Write all objects of a query; see `tierflow.catalogue.export.export`."""
@@ -220,16 +240,8 @@ class ParquetCatalogue:
         fields = self.fields()
         return sql.where(check(filters, fields), fields)
 
-    def _numeric(self, name: str) -> Field:
-        field = self.fields().find(name)
-        if field.kind not in ("integer", "number"):
-            raise QueryError(f"field {field.name!r} holds no numbers: count its values instead")
-        return field
-
     def _group(self, name: str) -> str:
-        field = self.fields().find(name)
-        if field.kind == "opaque":
-            raise QueryError(f"field {field.name!r} can't be grouped by: it can only be shown and exported")
+        field = groupable(name, self.fields())
         column = quoted(field.column)
         return f"unnest(list_distinct({column}))" if field.kind == "texts" else column
 
@@ -260,24 +272,6 @@ def current_path(*, path: str, path_bytes: bytes, destination: str | None, sourc
 
 def _select(columns: Iterable[str]) -> str:
     return f"SELECT {', '.join(quoted(name) for name in columns)} FROM objects"
-
-
-def _columns(names: Sequence[str], fields: Fields) -> list[str]:
-    """Return the columns to show: the first ones, then those asked for or, without any, all that can be read."""
-    asked = [fields.find(name) for name in names] or [field for field in fields.values() if field.kind != "opaque"]
-    return list(dict.fromkeys([*FIRST_COLUMNS, *(field.column for field in asked)]))
-
-
-def _with_columns(query: Query, columns: tuple[str, ...]) -> Query:
-    return Query(filters=query.filters, sort=query.sort, limit=query.limit, columns=columns)
-
-
-def _checked_sort(sort: Sequence[Sort], fields: Fields) -> tuple[Sort, ...]:
-    checked = [Sort(fields.find(key.field).name, descending=key.descending) for key in sort]
-    for key in checked:
-        if fields[key.field].kind in ("texts", "opaque"):
-            raise QueryError(f"can't sort by {key.field!r}: it has no order")
-    return tuple(checked)
 
 
 def _cast(batches: Iterable[pa.RecordBatch], schema: pa.Schema) -> Iterator[pa.RecordBatch]:

@@ -6,7 +6,7 @@ fixed here, so that every backend gives the same answer:
 - Text is compared exactly, case included, by code points. `Contains` alone ignores case.
 - On a field that holds a list, a filter is true when it is true for at least one element.
 - A field that is null fulfils no filter but `Not`: `Not(Eq("tier", "A"))` includes objects without a tier.
-- Sorting puts nulls last in both directions; `object_id` breaks all ties.
+- Sorting puts nulls last in both directions; `object_id` and then `run` break all ties.
 """
 
 from __future__ import annotations
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from tierflow.catalogue.fields import Field, Fields
 
 Scalar: TypeAlias = str | int | float
+TIE_BREAKERS = ("object_id", "run")
+"""Last sort keys of every query, ascending: a catalogue of many runs holds an object once per run."""
 MAX_PAGE = 10_000
 INT64_MAX = 2**63 - 1
 
@@ -138,7 +140,7 @@ class Query:
 
     Attributes:
         filters: Which objects.
-        sort: Their order; `object_id` is always the last key.
+        sort: Their order; `object_id` and `run` are always the last keys.
         limit: Largest number of rows of a page, 1 to 10,000; an export takes None for all.
         cursor: Where the page begins: `next_cursor` of the page before.
         columns: Names of the fields to return; empty: all that aren't opaque.

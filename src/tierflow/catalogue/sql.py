@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from tierflow.catalogue.query import (
+    TIE_BREAKERS,
     And,
     Contains,
     Eq,
@@ -94,20 +95,20 @@ def _condition(leaf: Eq | In | Range | Prefix | Contains) -> Callable[[str], Sql
 
 
 def order_by(sort: Sequence[Sort], fields: Fields) -> str:
-    """Return the ORDER BY list of checked sort keys, nulls last, `object_id` breaking ties."""
+    """Return the ORDER BY list of checked sort keys, nulls last, `TIE_BREAKERS` breaking ties."""
     keys = [f"{quoted(fields[s.field].column)} {'DESC' if s.descending else 'ASC'} NULLS LAST" for s in sort]
-    return ", ".join([*keys, '"object_id" ASC'])
+    return ", ".join([*keys, *(f"{quoted(name)} ASC NULLS LAST" for name in TIE_BREAKERS)])
 
 
 def after(values: Sequence[Scalar | None], sort: Sequence[Sort], fields: Fields) -> Sql:
     """Return the condition that a row comes after the row with these sort values.
 
     Args:
-        values: Values of all sort keys, `object_id` last.
+        values: Values of all sort keys, those of `TIE_BREAKERS` last.
         sort: Checked sort keys.
         fields: The catalogue's fields.
     """
-    keys = [*sort, Sort("object_id")]
+    keys = [*sort, *(Sort(name) for name in TIE_BREAKERS)]
     cases = []
     for position, key in enumerate(keys):
         equal = [

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import yaml
 from cyclopts import Parameter
 
+from tierflow import datasets, named_sets
 from tierflow.config_io import merge, read_tree, validate
 from tierflow.errors import ConfigError, InputMissingError
 from tierflow.render.snakemake import CONFIG_FILE
@@ -27,11 +28,25 @@ Cores = Annotated[int | None, Parameter(name=["--cores", "-j"], help="Processor 
 DryRun = Annotated[
     bool, Parameter(name=["--dry-run", "-n"], negative=(), help="Say what would be done, and do nothing.")
 ]
+Params = Annotated[
+    str | None,
+    Parameter(help="Saved parameter set, NAME or NAME@DIGEST, in place of `score`, `baseline` and `policy`."),
+]
+Dataset = Annotated[
+    str | None, Parameter(help="Registered data set, NAME or NAME@VERSION: gives `dataset` and `metadata`.")
+]
 Results = Annotated[Path, Parameter(help="Output folder of a run.")]
 
 
-def configured(base: dict[str, Any], *, config: Path | None, settings: list[str] | None) -> dict[str, Any]:
-    """Lay a configuration file and `--set` options over `base`, and check the result.
+def configured(
+    base: dict[str, Any],
+    *,
+    config: Path | None,
+    settings: list[str] | None,
+    params: str | None = None,
+    dataset: str | None = None,
+) -> dict[str, Any]:
+    """Lay a configuration file, a parameter set, a data set and `--set` options over `base`, and check the result.
 
     Raises:
         ConfigError: naming every wrong key, its value and the remedy.
@@ -42,6 +57,11 @@ def configured(base: dict[str, Any], *, config: Path | None, settings: list[str]
         # Judged alone first, so that a message names the file and not the sum.
         validate(read_tree(config), where=str(config))
         tree = merge(tree, read_tree(config))
+    if params is not None:
+        tree = named_sets.laid_over(tree, named_sets.find(params))
+        validate(tree, where=f"--params {params}")
+    if dataset is not None:
+        tree = datasets.laid_over(tree, datasets.find(dataset))
     if settings:
         # With every default spelt out, `tiers.A.driver=copy` changes one key and keeps the other tiers.
         tree = validate(tree).model_dump(mode="json")

@@ -8,7 +8,7 @@ from typing import Annotated
 from cyclopts import Parameter
 from rich.console import Console
 
-from tierflow.commands._options import ConfigFile, Cores, DryRun, Settings, configured
+from tierflow.commands._options import ConfigFile, Cores, Dataset, DryRun, Params, Settings, configured
 from tierflow.errors import ConfigError, InputMissingError
 from tierflow.render.snakemake import resolve
 from tierflow.runner import execute
@@ -23,6 +23,8 @@ def run(
         Path | None, Parameter(name=["--output", "-o"], help="Folder for the results; `<INPUT>-tierflow` without it.")
     ] = None,
     config: ConfigFile = None,
+    params: Params = None,
+    dataset: Dataset = None,
     set: Settings = None,  # noqa: A002
     cores: Cores = None,
     dry_run: DryRun = False,
@@ -31,7 +33,7 @@ def run(
 
     A run that was stopped goes on where it was. A second run with other settings redoes only what depends on them.
     """
-    tree = configured({}, config=config, settings=set)
+    tree = configured({}, config=config, settings=set, params=params, dataset=dataset)
     if input is not None:
         tree["input"] = str(input)
     if not tree.get("input"):

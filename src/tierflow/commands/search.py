@@ -1,4 +1,4 @@
-"""`tierflow search`, `facets` and `export`: find objects in the catalogue of a run."""
+"""`tierflow search`, `facets` and `export`: find objects in the catalogue of a run or of a server."""
 
 from __future__ import annotations
 
@@ -17,14 +17,25 @@ from tierflow.catalogue.commands import (
     cell_text,
     export_command,
     facets_command,
+    query_of,
     search_command,
     write_rows,
 )
+from tierflow.catalogue.open import open_catalogue
+from tierflow.errors import QueryError
+from tierflow.opening import Viewer, open_found
 
 if TYPE_CHECKING:
     from tierflow.catalogue.export import Format
 
-Results = Annotated[Path, Parameter(name="--from", help="Output folder of a run.")]
+Where = Annotated[
+    str,
+    Parameter(
+        name="--from",
+        help="Output folder of a run, or the address of a server that holds many runs, such as "
+        "http://search.lab:9200/lab-objects; `run:NAME` in the query picks one.",
+    ),
+]
 Query = Annotated[
     str,
     Parameter(
@@ -44,7 +55,7 @@ def search(
     query: Query = "",
     /,
     *,
-    results: Results,
+    where: Where,
     sort: SortKeys = DEFAULT_SORT,
     columns: Columns = "",
     limit: Annotated[int | None, Parameter(help="Most objects; 20 in a table, all in other formats.")] = None,
@@ -56,12 +67,25 @@ def search(
             help="`paths` gives where the files are now, one per line; `paths0` with NUL between them for `xargs -0`.",
         ),
     ] = "table",
+    open: Annotated[  # noqa: A002
+        Viewer | None,
+        Parameter(
+            help="Look at the files instead: `report` is a page with pictures, `folder` a folder of links, `napari` "
+            "starts napari."
+        ),
+    ] = None,
+    to: Annotated[Path | None, Parameter(help="Folder for the page or the links; a temporary one without it.")] = None,
 ) -> None:
-    """Find objects of a run. The first columns are always `object_id` and `path`."""
+    """Find objects. The first columns are always `object_id` and `path`."""
+    if open is not None:
+        _open(where, query, viewer=open, sort=sort, limit=limit, to=to)
+        return
+    if to is not None:
+        raise QueryError("--to goes with --open report or --open folder: use `tierflow export` to write a table")
 
     def run(fmt: Format | Literal["table"], target: BinaryIO) -> Rows | None:
         return search_command(
-            results, query, target=target, sort=sort, columns=columns, limit=limit, cursor=cursor, fmt=fmt
+            where, query, target=target, sort=sort, columns=columns, limit=limit, cursor=cursor, fmt=fmt
         )
 
     if format == "table":
@@ -74,6 +98,13 @@ def search(
         _write_array(lines)
     else:
         run("json" if format == "jsonl" else format, sys.stdout.buffer)
+
+
+def _open(where: str, query: str, *, viewer: Viewer, sort: str, limit: int | None, to: Path | None) -> None:
+    catalogue = open_catalogue(where)
+    asked = query_of(catalogue, query, sort=sort, limit=limit)
+    told = open_found(catalogue, asked, viewer, folder=to, where=where, told=query)
+    sys.stdout.write(cell_text(told.encode("utf-8", "backslashreplace").decode()) + "\n")
 
 
 def _write_array(lines: io.BytesIO) -> None:
@@ -91,14 +122,14 @@ def facets(
     query: Query = "",
     /,
     *,
-    results: Results,
+    where: Where,
     by: Annotated[str | None, Parameter(help="Give numbers for each value of this field.")] = None,
     bins: Annotated[int | None, Parameter(help="Give a histogram of so many bins.")] = None,
     limit: Annotated[int, Parameter(help="Most values counted.")] = 20,
     format: Annotated[Literal["table", "csv", "json"], Parameter(name=["--format", "-f"])] = "table",  # noqa: A002
 ) -> None:
     """Count objects per value of a field, or summarise a number: extremes, mean, percentiles."""
-    rows = facets_command(results, field, query, by=by, bins=bins, limit=limit)
+    rows = facets_command(where, field, query, by=by, bins=bins, limit=limit)
     if format == "table":
         _show(rows)
     elif format == "csv":
@@ -114,7 +145,7 @@ def export(
     query: Query = "",
     /,
     *,
-    results: Results,
+    where: Where,
     sort: SortKeys = DEFAULT_SORT,
     columns: Columns = "",
     limit: Annotated[int | None, Parameter(help="Most objects.")] = None,
@@ -123,7 +154,7 @@ def export(
     ] = None,
 ) -> None:
     """Write the objects of a search to a file, whole or not at all. JSON has an object per line."""
-    count = export_command(results, target, query, sort=sort, columns=columns, limit=limit, fmt=format)
+    count = export_command(where, target, query, sort=sort, columns=columns, limit=limit, fmt=format)
     Console(stderr=True).print(f"{count:,} objects written to {target}", highlight=False, soft_wrap=True)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
     import numpy as np
@@ -38,3 +38,17 @@ class Plane:
     pixel_size_um: float | None = None
     channel_name: str | None = None
     acquired_at: str | None = None
+
+
+class Outline(NamedTuple):
+    """One plane that a file declares.
+
+    Attributes:
+        position: Its (series, c, z, t), all from 0.
+        shape: (y, x), or (y, x, 3) for colours.
+        dtype: Type of its pixels in native byte order.
+    """
+
+    position: tuple[int, int, int, int]
+    shape: tuple[int, ...]
+    dtype: np.dtype[Any]

@@ -66,11 +66,27 @@ class Workflow:
     def settings(self, step: str) -> str:
         """Return a digest of everything but tables that a step's result depends on.
 
-        For `scan` that includes the listing of the input: new, changed or removed files make it scan again.
+        For `scan` that includes the listing of the input: new, changed or removed files make it scan again. For `place`
+        it includes what people decided, for `index` the table of what is known about the objects.
         """
         row = STEPS[step]
-        listing = fingerprint(Path(self.config.input or ""), self.config, output=self.output) if step == "scan" else ""
-        return hashlib.sha256(f"{row.revision} {self.config.digest(row.settings)} {listing}".encode()).hexdigest()
+        text = f"{row.revision} {self.config.digest(row.settings)} {self._other_files(step)}"
+        return hashlib.sha256(text.encode()).hexdigest()
+
+    def _other_files(self, step: str) -> str:
+        """Return a digest of the files that a step reads besides tables and configuration."""
+        if step == "scan":
+            return fingerprint(Path(self.config.input or ""), self.config, output=self.output)
+        # Imported late: a Snakefile is parsed in every job on a cluster, and only the first asks this.
+        if step == "place":
+            from tierflow import corrections
+
+            return corrections.digest(self.output)
+        if step == "index":
+            from tierflow import metadata_table
+
+            return metadata_table.digest(self.config)
+        return ""
 
     def tables(self, step: str, summary: str | Path) -> list[str]:
         """Return the tables that a shard step writes, one per shard, relative to the output.
@@ -115,7 +131,9 @@ def resolve(tree: Mapping[str, Any]) -> Workflow:
         "run": config.catalogue.run or _stored_run(place) or _run_name(place),
         "elasticsearch": {"url": config.catalogue.elasticsearch.url or os.environ.get(URL_VARIABLE) or None},
     }
-    return Workflow(config=validate(merge(tree, {"input": str(source), "catalogue": found})), output=place)
+    table = config.metadata.table and str(Path(config.metadata.table).expanduser().absolute())
+    changes = {"input": str(source), "catalogue": found, "metadata": {"table": table}}
+    return Workflow(config=validate(merge(tree, changes)), output=place)
 
 
 def _stored_run(output: Path) -> str | None:

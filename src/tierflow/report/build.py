@@ -38,21 +38,21 @@ def build(material: Material, html: Path) -> None:
     write_text(html, page_text)
 
 
-def render(content: Mapping[str, Any]) -> str:
-    """Fill the template. Every text is escaped; the only script that may run is the page's own, named by its hash."""
-    script = _asset("report.js")
+def render(content: Mapping[str, Any], template: str = "report.html.j2") -> str:
+    """Fill a template. Every text is escaped; the only script that may run is the page's own, named by its hash."""
+    script = asset("report.js")
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     security = (
         "default-src 'none'; img-src data:; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'; "
         f"script-src 'sha256-{digest}'"
     )
     return (
-        _environment()
-        .get_template("report.html.j2")
+        environment()
+        .get_template(template)
         .render(
             **content,
             security=security,
-            style=Markup(_asset("style.css")),  # noqa: S704 - our own file
+            style=Markup(asset("style.css")),  # noqa: S704 - our own file
             script=Markup(script),  # noqa: S704 - our own file
             json=Markup(page_json(content["data"])),  # noqa: S704 - escaped by page_json
         )
@@ -101,20 +101,22 @@ def read_json(path: Path) -> dict[str, Any] | None:
 
 
 @cache
-def _environment() -> Environment:
-    environment = Environment(
+def environment() -> Environment:
+    """Return the templates' environment: everything is escaped, an unknown name is an error."""
+    made = Environment(
         loader=PackageLoader("tierflow.report"),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters.update(
+    made.filters.update(
         size=text.size, short=lambda value: text.number(value, 3), printable=text.printable, spoken=spoken, coded=coded
     )
-    return environment
+    return made
 
 
 @cache
-def _asset(name: str) -> str:
+def asset(name: str) -> str:
+    """Return a file beside the templates, such as the style sheet."""
     return files("tierflow.report").joinpath("templates", name).read_text(encoding="utf-8")

@@ -61,6 +61,7 @@ class Tile:
         picture: The picture, or None.
         missing: Why there is no picture.
         details: What the page's dialog shows.
+        corrected: Who put it into its tier, in words; empty where the policy did.
     """
 
     number: int
@@ -73,6 +74,7 @@ class Tile:
     picture: Picture | None
     missing: str
     details: dict[str, Any] = field(default_factory=dict)
+    corrected: str = ""
 
 
 def choose(objects: Objects, wanted: int) -> list[Pick]:
@@ -166,6 +168,7 @@ def tile(
         picture=shown,
         missing=missing,
         details=_details(row, path=path, features=features, baseline=baseline, shown=shown),
+        corrected=f"corrected by {printable(str(row['corrected_by']))}" if row.get("corrected_by") else "",
     )
 
 

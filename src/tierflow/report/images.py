@@ -61,13 +61,9 @@ def picture(pixels: Pixels, *, edge: int, detail: int, quality: int = 78, note: 
     Raises:
         ValueError: if there are no pixels or none is finite.
     """
-    low, high, median = display_range(pixels)
-    gamma = GAMMA if high > low and (median - low) / (high - low) < DIM_MEDIAN else 1.0
+    shown, low, high, gamma = displayed(pixels)
     factor = max(1.0, max(pixels.shape[:2]) / edge)
-    shown = Image.fromarray(stretch(pixels, low=low, high=high, gamma=gamma))
-    size = (max(1, round(shown.width / factor)), max(1, round(shown.height / factor)))
-    # Averaging whole pixels keeps what the camera saw; sharper filters would invent contrast.
-    whole = shown if factor == 1 else shown.resize(size, Image.Resampling.BOX, reducing_gap=None)
+    whole = reduced(shown, edge=edge)
     piece, box = "", (0.0, 0.0, 100.0, 100.0)
     if factor > 1.3 and min(shown.size) >= detail:
         left, top = busiest(np.asarray(shown.convert("L")), detail)
@@ -85,6 +81,27 @@ def picture(pixels: Pixels, *, edge: int, detail: int, quality: int = 78, note: 
         gamma=gamma,
         note=note,
     )
+
+
+def displayed(pixels: Pixels) -> tuple[Image.Image, float, float, float]:
+    """Return a plane as people see it, in full size, and the values shown as black and white with the gamma.
+
+    Raises:
+        ValueError: if there are no pixels or none is finite.
+    """
+    low, high, median = display_range(pixels)
+    gamma = GAMMA if high > low and (median - low) / (high - low) < DIM_MEDIAN else 1.0
+    return Image.fromarray(stretch(pixels, low=low, high=high, gamma=gamma)), low, high, gamma
+
+
+def reduced(shown: Image.Image, *, edge: int) -> Image.Image:
+    """Return a picture whose longest edge is `edge` at most; smaller ones keep their pixels."""
+    factor = max(shown.size) / edge
+    if factor <= 1:
+        return shown
+    size = (max(1, round(shown.width / factor)), max(1, round(shown.height / factor)))
+    # Averaging whole pixels keeps what the camera saw; sharper filters would invent contrast.
+    return shown.resize(size, Image.Resampling.BOX, reducing_gap=None)
 
 
 def display_range(pixels: Pixels) -> tuple[float, float, float]:

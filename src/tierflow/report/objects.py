@@ -108,6 +108,11 @@ def read_objects(source: Source, features: Sequence[str]) -> Objects:
     )
 
 
+def read_corrected(source: Source) -> Mask:
+    """Tell which objects a person put into their tier, against the policy, shape (object,)."""
+    return _codes(source.columns(["corrected_by", "object_id"]), "corrected_by").codes >= 0
+
+
 def choose_features(schema: pa.Schema, preferred: Iterable[str], limit: int) -> list[str]:
     """Return up to `limit` feature columns: the preferred ones that exist, in their order, then others."""
     present = tables.feature_columns(schema)

@@ -117,6 +117,14 @@ def verdict(objects: Objects) -> str:
     return text
 
 
+def corrections(number: int) -> str:
+    """Say in a sentence how many objects people put into their tier, against the policy; empty without any."""
+    if number == 0:
+        return ""
+    verb = "is" if number == 1 else "are"
+    return f"{counted(number, 'object')} {verb} in a tier that a person chose: find them by corrected_by:*."
+
+
 def _need(number: int) -> str:
     return f"{number:,} {'needs' if number == 1 else 'need'}"
 

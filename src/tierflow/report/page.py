@@ -21,7 +21,7 @@ from tierflow.policies.base import Cut
 from tierflow.report import charts, gallery, measures, overview, whatif, words
 from tierflow.report.findings import failure_rows, flag_rows
 from tierflow.report.listing import STATIC, listing
-from tierflow.report.objects import Objects, choose_features, read_objects
+from tierflow.report.objects import Objects, choose_features, read_corrected, read_objects
 from tierflow.report.palette import QUARANTINE as QUARANTINE_COLOUR
 from tierflow.report.palette import tier_colours
 from tierflow.report.text import counted, number, printable, size
@@ -72,14 +72,14 @@ def page(material: Material) -> dict[str, Any]:
     """
     config, source = material.config, material.source
     features = choose_features(source.schema, _preferred(config), MOST_FEATURES)
-    objects = read_objects(source, features)
+    objects, corrected = read_objects(source, features), read_corrected(source)
     tiers = list(config.tiers)
     tier = overview.tier_index(objects, tiers)
     cuts = [Cut(**cut) for cut in (material.policy or {}).get("cuts", [])]
     minima = [cut.minimum for cut in cuts[:-1]]
     ranges = {r["tier"]: r["words"] for r in whatif.ranges([cut.tier for cut in cuts], minima)} if cuts else {}
     scored = objects.measured
-    scores = _scores(objects, tier, cuts=cuts, material=material)
+    scores = _scores(objects, tier, cuts=cuts, free=_free(objects, material.policy or {}) & ~corrected, config=config)
     maps = measures.plate_maps(objects)
     table = listing(objects, source)
     tiles = _galleries(material, objects)
@@ -90,7 +90,7 @@ def page(material: Material) -> dict[str, Any]:
         "objects": len(objects),
         "bytes": size(float(objects.size.sum())),
         "names": _names_line(objects),
-        "verdict": overview.verdict(objects),
+        "verdict": " ".join(filter(None, (overview.verdict(objects), overview.corrections(int(corrected.sum()))))),
         "stopped": bool(material.problem),
         "warnings": overview.warnings(material.summary, objects, material.problem),
         "skipped": overview.skipped(material.summary),
@@ -109,7 +109,7 @@ def page(material: Material) -> dict[str, Any]:
         "made": _made(material, cuts),
         "features": [(name, *words.feature(name)) for name in features],
         "glossary": words.GLOSSARY,
-        "palette": _palette(len(tiers)),
+        "palette": palette_of(len(tiers)),
         "data": {
             "whatif": scores["data"] if scores else None,
             "plates": maps["data"] if maps else None,
@@ -166,7 +166,7 @@ def _galleries(material: Material, objects: Objects) -> list[dict[str, Any]]:
             {
                 "pick": pick,
                 "tiles": tiles,
-                "ratio": _ratio(tiles),
+                "ratio": ratio(tiles),
                 "edge": config.report.thumbnail_px,
                 "colours": colours,
             }
@@ -175,7 +175,7 @@ def _galleries(material: Material, objects: Objects) -> list[dict[str, Any]]:
     return groups
 
 
-def _ratio(tiles: Sequence[gallery.Tile]) -> str:
+def ratio(tiles: Sequence[gallery.Tile]) -> str:
     """Return the width to height that most of the pictures have, so that few get black margins."""
     ratios = [tile.picture.width / tile.picture.height for tile in tiles if tile.picture]
     return f"{min(max(float(np.median(ratios)), 0.75), 1.6):.3f}" if ratios else "1.333"
@@ -186,12 +186,12 @@ def _folder(text: object) -> Path | None:
 
 
 def _scores(
-    objects: Objects, tier: NDArray[np.int64], *, cuts: Sequence[Cut], material: Material
+    objects: Objects, tier: NDArray[np.int64], *, cuts: Sequence[Cut], free: NDArray[np.bool_], config: Config
 ) -> dict[str, Any] | None:
     scored = np.isfinite(objects.interestingness) & objects.measured
     if not scored.any():
         return None
-    names = list(material.config.tiers)
+    names = list(config.tiers)
     kinds = len(names) + 2
     score, size_of, kind = objects.interestingness[scored], objects.size[scored], tier[scored]
     place = np.minimum((score * HISTOGRAM_BINS + 1e-9).astype(np.int64), HISTOGRAM_BINS - 1)
@@ -205,7 +205,7 @@ def _scores(
     found: dict[str, Any] = {"chart": chart, "scenarios": [], "tiers": [cut.tier for cut in cuts], "data": None}
     if len(cuts) < 2:
         return found
-    free = _free(objects, material.policy or {})[scored] & (kind < len(names))
+    free = free[scored] & (kind < len(names))
     minima = [cut.minimum for cut in cuts[:-1]]
     order = [names.index(cut.tier) for cut in cuts]
     fixed = ~free & (kind < len(names))
@@ -288,7 +288,8 @@ def _settings(kind: plugins.Kind, name: str, parameters: Mapping[str, Any]) -> s
     return printable(told) or "none"
 
 
-def _palette(tiers: int) -> dict[str, list[str]]:
+def palette_of(tiers: int) -> dict[str, list[str]]:
+    """Return the colours of tiers, quarantine and objects without a tier, for light and for dark paper."""
     light, dark = tier_colours(tiers, dark=False), tier_colours(tiers, dark=True)
     return {
         "light": [*light, QUARANTINE_COLOUR["light"], "#7a8794"],

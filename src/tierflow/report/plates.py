@@ -62,7 +62,7 @@ def grids(objects: Objects) -> tuple[list[Grid], int]:
     ranked = np.where(known, objects.plate.codes, -1)[order]
     for plate in plates:
         here = order[np.searchsorted(ranked, plate) : np.searchsorted(ranked, plate, side="right")]
-        shape = _format(int(row[here].max()), int(column[here].max()))
+        shape = format_of(int(row[here].max()), int(column[here].max()))
         room -= shape[0] * shape[1]
         if room < 0 and drawn:
             break
@@ -70,7 +70,8 @@ def grids(objects: Objects) -> tuple[list[Grid], int]:
     return drawn, len(plates)
 
 
-def _format(rows: int, columns: int) -> tuple[int, int]:
+def format_of(rows: int, columns: int) -> tuple[int, int]:
+    """Return rows and columns of the smallest plate in use that holds a well at these."""
     return next((f for f in FORMATS if rows <= f[0] and columns <= f[1]), (rows, columns))
 
 
@@ -124,11 +125,26 @@ def row_name(row: int) -> str:
     return chr(65 + row) if row < 26 else row_name(row // 26 - 1) + chr(65 + row % 26)
 
 
-def draw(grid: Grid, *, number_of: int) -> Markup:
-    """Draw one plate coloured by interestingness; the page's script recolours it for other measures."""
+def draw(
+    grid: Grid,
+    *,
+    number_of: int,
+    measure: str = "interestingness",
+    label: str = "median interestingness",
+    ends: tuple[float, float] = (0.0, 1.0),
+) -> Markup:
+    """Draw one plate coloured by one measure; the report's script recolours it for other measures.
+
+    Args:
+        grid: The plate.
+        number_of: Its position on the page.
+        measure: Key of the values that are drawn.
+        label: What they are, in words.
+        ends: Values at the ends of the colours, the first one smaller.
+    """
     left, top = 26, 18
     width, height = left + grid.columns * CELL, top + grid.rows * CELL
-    scores = grid.values["interestingness"]
+    values = grid.values[measure]
     every = 1 if grid.columns <= 12 else 2
     size = 9 if grid.columns <= 12 else 13 if grid.columns <= 24 else 15
     shift = CELL / 2 + size * 0.35
@@ -141,11 +157,11 @@ def draw(grid: Grid, *, number_of: int) -> Markup:
         for r in range(0, grid.rows, every)
     ]
     cells = [
-        _cell(grid, r, c, left=left, top=top, score=float(scores[r, c]))
+        _cell(grid, r, c, left=left, top=top, value=float(values[r, c]), ends=ends)
         for r in range(grid.rows)
         for c in range(grid.columns)
     ]
-    finite = scores[np.isfinite(scores)]
+    finite = values[np.isfinite(values)]
     middle = number(float(np.median(finite)), 2) if finite.size else "unknown"
     imaged = counted(int((grid.objects > 0).sum()), "well")
     return Markup(
@@ -156,22 +172,23 @@ def draw(grid: Grid, *, number_of: int) -> Markup:
         width,
         height,
         round(width * (2 if grid.columns <= 12 else 1.3)),
-        f"Plate {printable(grid.name)}: {imaged} with images, median interestingness {middle}",
+        f"Plate {printable(grid.name)}: {imaged} with images, {label} {middle}",
         size,
         Markup("").join([*heads, *sides, *cells]),
     )
 
 
-def _cell(grid: Grid, r: int, c: int, *, left: int, top: int, score: float) -> Markup:
+def _cell(grid: Grid, r: int, c: int, *, left: int, top: int, value: float, ends: tuple[float, float]) -> Markup:
     x, y = left + c * CELL + 1, top + r * CELL + 1
     edge = CELL - 2
     if grid.objects[r, c] == 0:
         return Markup('<rect class="none" x="{}" y="{}" width="{}" height="{}" rx="3"/>').format(x, y, edge, edge)
     well = f"{row_name(r)}{c + 1:02d}"
-    words = f"{well}: {number(score, 3)} ({counted(int(grid.objects[r, c]), 'object')}"
+    words = f"{well}: {number(value, 3)} ({counted(int(grid.objects[r, c]), 'object')}"
     words += f", {int(grid.failed[r, c])} failed)" if grid.failed[r, c] else ")"
-    kind = "w" if np.isfinite(score) else "w lost"
-    fill = Markup(' fill="{}"').format(between(SEQUENTIAL, score)) if np.isfinite(score) else Markup("")
+    kind = "w" if np.isfinite(value) else "w lost"
+    place = (value - ends[0]) / (ends[1] - ends[0])
+    fill = Markup(' fill="{}"').format(between(SEQUENTIAL, place)) if np.isfinite(value) else Markup("")
     return Markup(
         '<rect class="{}" data-w="{}" x="{}" y="{}" width="{}" height="{}" rx="3"{}><title>{}</title></rect>'
     ).format(kind, r * grid.columns + c, x, y, edge, edge, fill, words)

@@ -10,6 +10,7 @@ from tierflow.catalogue.schema import check_feature_names
 from tierflow.config import QUARANTINE
 from tierflow.errors import ConfigError, ObjectError
 from tierflow.features.base import FeatureSettings
+from tierflow.metadata_table import require_readable
 from tierflow.scoring.build import make_function, make_policy
 from tierflow.scoring.findings import DUPLICATE, INCOMPLETE_UNIT
 from tierflow.scoring.planes import require_features
@@ -24,7 +25,9 @@ def check(config: Config) -> None:
 
     Raises:
         ConfigError: for an unknown extractor, function, policy, driver, tier, feature or flag, and for parameters that
-            are wrong or don't fit the tiers; the message names the key, the value and the remedy.
+            are wrong or don't fit the tiers; for a table of metadata that doesn't fit its declaration; the message
+            names the key, the value and the remedy.
+        InputMissingError: if the table of metadata isn't there.
     """
     features = known_features(config)
     check_feature_names(features)
@@ -36,6 +39,7 @@ def check(config: Config) -> None:
     make_policy(config)
     _check_drivers(config)
     _check_flag_tiers(config)
+    require_readable(config)
 
 
 def known_features(config: Config) -> list[str]:

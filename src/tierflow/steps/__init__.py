@@ -95,7 +95,7 @@ STEPS: dict[str, Step] = {
         Step("baseline", "dataset", ("baseline",)),
         Step("score", "shard", ("score",)),
         Step("policy", "dataset", ("policy", "tiers", "quarantine", "run"), mem_mb=2000),
-        Step("place", "shard", ("tiers", "quarantine", "place")),
+        Step("place", "shard", ("tiers", "quarantine", "place"), revision=2),
         Step("index", "shard", _INDEX_SETTINGS, revision=2),
         Step("publish", "shard", ("catalogue.elasticsearch",)),
         Step("report", "dataset", ("report",), mem_mb=2000),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 
-from tierflow import config_io, tables
+from tierflow import config_io, metadata_table, tables
 from tierflow.catalogue.provenance import provenance
 from tierflow.catalogue.records import join
 from tierflow.catalogue.schema import CATALOGUE_VERSION
@@ -31,7 +31,8 @@ def run(*, shard: In, extract: In, score: In, place: In, config: Param, catalogu
     Raises:
         InputMissingError: if a table isn't there.
         TableError: if one is damaged, or lacks objects of the shard.
-        ConfigError: if a feature has the name of a catalogue column.
+        ConfigError: if a feature has the name of a catalogue column, or the table of what is known about the objects
+            is wrong or matches none of them.
     """
     settings = config_io.load(config)
     objects = tables.read(shard)
@@ -45,6 +46,7 @@ def run(*, shard: In, extract: In, score: In, place: In, config: Param, catalogu
         score=sources["scored_at"],
         place=sources["placed_at"],
         provenance=provenance(settings, dataset=dataset, times=times),
+        metadata=metadata_table.for_shard(shard, settings),
         histogram=settings.catalogue.histogram,
     )
     source = stamp.get("input", settings.input or "")

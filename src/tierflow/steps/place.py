@@ -36,7 +36,7 @@ def run(*, shard: In, score: In, policy: In, config: Param, table: Out) -> None:
     Raises:
         InputMissingError: if a table isn't there.
         TableError: if one is damaged.
-        ConfigError: if a driver isn't installed or a tier lies in the input folder.
+        ConfigError: if a driver isn't installed, a tier lies in the input folder, or a person chose an unknown tier.
         TryAgainError: if another process places this shard, or a tier's disk is full or away.
     """
     output = table.absolute().parent.parent
@@ -53,11 +53,16 @@ def run(*, shard: In, score: In, policy: In, config: Param, table: Out) -> None:
 
 
 def _rows(wanted: Wanted, outcomes: list[Outcome], output: Path) -> Iterator[dict[str, Any]]:
-    for want, why, outcome in zip(wanted.wants, wanted.why, outcomes, strict=True):
+    rows = zip(wanted.wants, wanted.why, wanted.policy_tiers, wanted.decisions, outcomes, strict=True)
+    for want, why, policy_tier, decision, outcome in rows:
         yield {
             "object_id": want.object_id,
             "tier": want.tier,
             "why": why,
+            "policy_tier": policy_tier,
+            "corrected_by": decision and decision.by,
+            "corrected_at": decision and decision.at,
+            "correction": decision and decision.reason,
             "driver": want.driver,
             "placement": outcome.placement,
             "destination": shown(outcome.destination, output) if outcome.destination else None,

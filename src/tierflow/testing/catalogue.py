@@ -13,6 +13,8 @@ from __future__ import annotations
 import csv
 import io
 import json
+import math
+import os
 import random
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +25,7 @@ import pytest
 from tierflow import tables
 from tierflow.catalogue.export import export
 from tierflow.catalogue.language import format_filter, parse
+from tierflow.catalogue.located import located
 from tierflow.catalogue.query import (
     EVERYTHING,
     Contains,
@@ -38,7 +41,7 @@ from tierflow.catalogue.query import (
     check,
 )
 from tierflow.errors import QueryError
-from tierflow.testing.catalogue_model import Row, fulfils, ordered, planted_records, random_filter
+from tierflow.testing.catalogue_model import METADATA, RUN, Row, fulfils, ordered, planted_records, random_filter
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -56,6 +59,11 @@ SORTS = (
     (Sort("plate"), Sort("features.snr", descending=True), Sort("bytes")),
     (Sort("acquired_at", descending=True),),
     (Sort("features.ImageQuality_MeanIntensity"),),
+    (Sort("metadata.dose"), Sort("metadata.compound", descending=True)),
+    (Sort("scored_at", descending=True), Sort("metadata.passage")),
+    (Sort("metadata.seeded_on"),),
+    (Sort("column", descending=True), Sort("row")),
+    (Sort("column"), Sort("metadata.passage", descending=True), Sort("metadata.dose", descending=True)),
 )
 
 
@@ -94,6 +102,14 @@ class CatalogueContract:
         assert fields["path_bytes"].kind == "opaque"
         assert fields.find("if").name == "interestingness"
         assert fields.find("snr").name == "features.snr"
+        kinds = {name: fields[f"metadata.{name}"].kind for name in METADATA}
+        assert kinds == {"compound": "text", "dose": "number", "passage": "integer", "seeded_on": "text"}
+        assert (fields.find("dose").unit, fields.find("dose").about) == ("uM", "how much of it")
+        assert fields["scored_at"].unit == "ISO 8601"
+
+    def test_columns_are_in_order(self, catalogue: Catalogue) -> None:
+        """Columns of every record, then the data set's own, then the features."""
+        assert [field.column for field in catalogue.fields().values()] == planted_records().column_names
 
     def test_get_returns_every_column(self, catalogue: Catalogue, records: list[Row]) -> None:
         """What was put in comes out, bytes and nested values included; an unknown id is None."""
@@ -132,6 +148,47 @@ class CatalogueContract:
             (Range("acquired_at", gte="2024-03-05", lt="2024-03-06"), 6),
             (In("site", ("1", "10", "999")), 2),
             (Eq("features.ImageQuality_MeanIntensity", 0), 0),
+            (Eq("run", RUN), 18),
+            (Eq("row", 2**40), 0),
+            (In("row", (1, 2**40)), 6),
+            (Range("row", gt=-(2**40)), 18),
+            (Range("row", lt=2**40), 18),
+            (Range("row", gte=2**40), 0),
+            (Eq("metadata.compound", ""), 2),
+            (Exists("metadata.compound"), 17),
+            (Prefix("metadata.compound", ""), 17),
+            (Contains("metadata.compound", ""), 17),
+            (Range("metadata.compound", gt=""), 15),
+            (Range("metadata.compound", lte=""), 2),
+            (Range("metadata.compound", lt=""), 0),
+            (Contains("compound", "STRA\u1e9eE"), 4),
+            (Contains("compound", "ISTANBUL"), 2),
+            (Contains("compound", "\u0130STANBUL"), 2),
+            (Contains("compound", "5 k"), 2),
+            (Contains("compound", "å"), 2),
+            (Contains("compound", "\u03bf\u03b4\u03bf\u03c3"), 2),
+            (Contains("compound", "\u039f\u0394\u039f\u03c2"), 2),
+            (Contains("compound", ".B*C?[D]|\\E"), 1),
+            (Contains("path", "NEWLINE/AND\tTAB"), 1),
+            (Contains("path", "h\nN"), 1),
+            (Eq("dose", 0), 6),
+            (Eq("dose", -0.0), 6),
+            (In("dose", (-0.0, 2.5)), 8),
+            (Range("dose", gt=-0.0), 7),
+            (Range("dose", lt=0.0), 2),
+            (Range("dose", gte=-0.0, lte=0.0), 6),
+            (Eq("passage", -3), 4),
+            (Eq("passage", 2**40), 3),
+            (Range("seeded_on", gte="2024-02-29", lt="2024-03"), 9),
+            (Range("scored_at", gte="2026-11-20T08:15:01"), 12),
+            (Exists("placed_at"), 12),
+            (Eq("path", "x" * 40_000), 0),
+            (In("path", ("x" * 40_000, "NULL")), 1),
+            (Prefix("path", "x" * 40_000), 0),
+            (Prefix("path", "ü" * 400), 0),
+            (Range("path", gte="with" + "z" * 800), 1),
+            (Range("path", lt="with" + "z" * 800), 17),
+            (Contains("path", "".join(map(chr, range(0x4E00, 0x4E00 + 500)))), 0),
             (Or(()), 0),
             (Or((Eq("tier", "A"), Eq("tier", "quarantine"))), 6),
         ],
@@ -161,7 +218,7 @@ class CatalogueContract:
         """Pages put together are the whole, once each, whatever ties and nulls lie on their borders."""
         found: list[Row] = []
         cursor = None
-        while True:
+        for _ in range(len(records) + 1):
             page = catalogue.search(Query(sort=sort, limit=limit, cursor=cursor))
             assert page.total == len(records)
             found += page.rows
@@ -230,6 +287,13 @@ class CatalogueContract:
         assert [(s.group, s.count) for s in by_flag] == [("Blank", 2), ("blank", 4), ("saturated", 5), ("truncated", 2)]
         [none] = catalogue.stats("features.ImageQuality_MeanIntensity")
         assert (none.count, none.minimum, none.mean, none.sd) == (0, None, None, None)
+        [far] = catalogue.stats("snr", filters=Range("snr", gt=1e200))
+        assert (far.count, far.maximum, far.sd) == (2, 1e300, 0)
+        [beyond] = catalogue.stats("snr")
+        assert (beyond.minimum, beyond.maximum, beyond.sd) == (-0.5, 1e300, math.inf)
+        [near] = catalogue.stats("snr", filters=Range("snr", gte=5, lt=6))
+        assert (near.count, near.minimum, near.maximum) == (6, 5.0, 5.000000000000001)
+        assert near.sd == pytest.approx(8.881784197001252e-16 * (2 / 9) ** 0.5)
 
     @pytest.mark.parametrize("field", ["tier", "flags", "path_bytes"])
     def test_numbers_of_what_has_none(self, catalogue: Catalogue, field: str) -> None:
@@ -325,6 +389,16 @@ class CatalogueContract:
                 assert path == b"/input/" + record["path_bytes"]
             else:
                 assert path.endswith(b"/tiers/x/" + record["path_bytes"])
+
+    def test_located_files_are_the_paths(self, catalogue: Catalogue) -> None:
+        """The folders of a run lead to the same places, beside the record they belong to."""
+        query = Query(sort=(Sort("path"),), limit=None)
+        found = list(located(catalogue, query))
+        assert [os.fsencode(each.path) for each in found] == list(catalogue.paths(query))
+        assert {each.folders.source for each in found} == {"/input"}
+        assert [each.record["path_bytes"] for each in found if each.record["destination"] is None] == [
+            os.fsencode(each.path).removeprefix(b"/input/") for each in found if each.record["destination"] is None
+        ]
 
     def test_unknown_format(self, catalogue: Catalogue) -> None:
         """Formats are named in the message."""

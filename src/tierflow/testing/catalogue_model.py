@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
-from tierflow.catalogue.query import And, Contains, Eq, Exists, Filter, In, Not, Or, Prefix, Range, Sort
-from tierflow.catalogue.schema import catalogue_schema
+from tierflow.catalogue.query import TIE_BREAKERS, And, Contains, Eq, Exists, Filter, In, Not, Or, Prefix, Range, Sort
+from tierflow.catalogue.schema import catalogue_schema, metadata_field
+from tierflow.config import MetadataField
 from tierflow.io.identity import display_path, object_id
 
 if TYPE_CHECKING:
@@ -19,6 +20,13 @@ if TYPE_CHECKING:
 
 Row = dict[str, Any]
 FEATURES = {"snr": "", "mid_band_share": "", "ImageQuality_MeanIntensity": ""}
+METADATA = {
+    "compound": MetadataField(about="what was added", unit="as ordered"),
+    "dose": MetadataField(type="number", about="how much of it", unit="uM"),
+    "passage": MetadataField(type="integer", about="how often the cells were split"),
+    "seeded_on": MetadataField(type="date", about="when the cells were seeded"),
+}
+RUN = "planted-1"
 PATHS = [
     b"Plate 1/A01_s1.tif",
     b"plate 1/A01_s2.tif",
@@ -71,15 +79,33 @@ _FLAGS: list[list[str] | None] = [
 ]
 _SNR = [5.0, None, -0.5, 1e300, 1e-300, 5.0, 2.0, None, 5.000000000000001]
 _BYTES = [0, 2**53 + 1, 2**53, 10_240, 10_240, 7]
+# Letters whose cases are special: sharp s, dotted I, Kelvin and Angstrom sign, final sigma; and empty text.
+_COMPOUNDS = [
+    "Stra\u1e9ee",
+    "straße",
+    "\u0130stanbul",
+    "5 \u212a",
+    "\u212b",
+    "\u039f\u0394\u039f\u03a3",
+    "\u03bf\u03b4\u03bf\u03c2",
+    "",
+    None,
+    "a.b*c?[d]|\\e",
+]
+_DOSES = [0.0, -0.0, None, 1e-9, 2.5, -2.5, 10.0]
+_PASSAGES = [None, -3, 0, 2**40, 12]
+_DAYS = ["2024-02-29", None, "2024-02-29T07:00:00Z", "2023-12-31"]
 
 
 def planted_records() -> pa.Table:
     """Return records with ties, nulls, both cases, lists, numbers at the limits, and names that break naive code.
 
-    Features are `snr`, `mid_band_share` and `ImageQuality_MeanIntensity`, the last without any value.
+    Features are `snr`, `mid_band_share` and `ImageQuality_MeanIntensity`, the last without any value. Fields of the
+    data set's own table are `METADATA`. All are of the run `RUN`.
     """
     rows = [_record(i, path) for i, path in enumerate(PATHS)]
-    return pa.Table.from_pylist(rows, schema=catalogue_schema(FEATURES))
+    metadata = [metadata_field(name, declared) for name, declared in METADATA.items()]
+    return pa.Table.from_pylist(rows, schema=catalogue_schema(FEATURES, metadata=metadata))
 
 
 def _record(i: int, path: bytes) -> Row:
@@ -92,6 +118,7 @@ def _record(i: int, path: bytes) -> Row:
         "path": shown,
         "path_bytes": path,
         "dataset": "planted",
+        "run": RUN,
         "unit_id": shown,
         "status": "failed" if score is None else "ok",
         "reason": "the file ends early: Truncated" if score is None else None,
@@ -111,6 +138,13 @@ def _record(i: int, path: bytes) -> Row:
         "planes": 0 if score is None else 1,
         "snr": _SNR[i % len(_SNR)],
         "mid_band_share": None if score is None else round(score / 7, 6),
+        "measured_at": f"2026-11-{i + 1:02d}T08:15:30.123Z",
+        "scored_at": f"2026-11-20T08:15:{i % 3:02d}.000Z",
+        "placed_at": f"2026-11-21T00:00:00.{i:03d}Z" if i % 3 else None,
+        "metadata.compound": _COMPOUNDS[i % len(_COMPOUNDS)],
+        "metadata.dose": _DOSES[i % len(_DOSES)],
+        "metadata.passage": _PASSAGES[i % len(_PASSAGES)],
+        "metadata.seeded_on": _DAYS[i % len(_DAYS)],
     }
 
 
@@ -137,7 +171,7 @@ def _matches(value: Any, leaf: Eq | In | Range | Exists | Prefix | Contains) -> 
         case Prefix(_, text):
             return bool(value.startswith(text))
         case Contains(_, text):
-            return text.lower() in value.lower()
+            return lowered(text) in lowered(value)
         case Range(_, gt, gte, lt, lte):
             return (
                 (gt is None or value > gt)
@@ -148,9 +182,14 @@ def _matches(value: Any, leaf: Eq | In | Range | Exists | Prefix | Contains) -> 
     return True
 
 
+def lowered(text: str) -> str:
+    """Return text in lower case letter by letter, so that it stays as long as it is."""
+    return "".join("i" if letter == "\u0130" else letter.lower() for letter in text)
+
+
 def ordered(rows: Sequence[Row], sort: Sequence[Sort], fields: Fields) -> list[Row]:
-    """Return rows in the order of the sort keys: nulls last, ties by `object_id`."""
-    done = sorted(rows, key=lambda row: row["object_id"])
+    """Return rows in the order of the sort keys: nulls last, ties by `TIE_BREAKERS`."""
+    done = sorted(rows, key=lambda row: [(row[name] is None, row[name] or "") for name in TIE_BREAKERS])
     for key in reversed(sort):
         column = fields.find(key.field).column
         present = [row for row in done if row[column] is not None]

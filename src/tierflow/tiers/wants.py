@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
-from tierflow import config_io, plugins, tables
+from tierflow import config_io, corrections, plugins, tables
+from tierflow.config import QUARANTINE
 from tierflow.errors import TableError
 from tierflow.policies import choose
 from tierflow.tiers.acts import Want
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from tierflow.config import Config
+    from tierflow.corrections import Decision
     from tierflow.tiers.base import TierDriver
 
 
@@ -27,7 +29,9 @@ class Wanted:
 
     Attributes:
         wants: One per object, in the order of the shard.
-        why: The policy's reason for each, in words.
+        why: The policy's reason for each, in words; or a person's, who decided against it.
+        policy_tiers: Tier that the policy alone chose for each.
+        decisions: The decision that holds for each; None where the policy's word stands.
         drivers: Drivers by name.
         cut: What tells this cut of the data set into shards from another.
         durable: Sync copied files.
@@ -35,6 +39,8 @@ class Wanted:
 
     wants: list[Want]
     why: list[str]
+    policy_tiers: list[str]
+    decisions: list[Decision | None]
     drivers: dict[str, TierDriver]
     cut: str
     durable: bool
@@ -46,14 +52,21 @@ def read_wanted(*, shard: Path, score: Path, policy: Path, config: Path, output:
     Raises:
         InputMissingError: if a table isn't there.
         TableError: if one is damaged, or the score table isn't of this shard.
-        ConfigError: if a driver isn't installed or a tier lies in the input folder.
+        ConfigError: if a driver isn't installed, a tier lies in the input folder, or a person chose an unknown tier.
     """
     settings = config_io.load(config)
     objects, scores = tables.read(shard), tables.read(score)
     if objects["object_id"].to_pylist() != scores["object_id"].to_pylist():
         raise TableError(f"{score} doesn't hold the objects of {shard} in their order: delete it and run again")
     root = _input_root(objects, shard)
-    tiers, why = choose.load(policy).choose_table(scores)
+    chosen, why = choose.load(policy).choose_table(scores)
+    decisions = corrections.deciding(corrections.read(output), scores)
+    corrections.require_known(decisions, [*settings.tiers, QUARANTINE])
+    tiers = [d.tier if d and d.tier else tier for d, tier in zip(decisions, chosen, strict=True)]
+    why = [
+        corrections.words(d, policy_tier=tier) if d else reason
+        for d, tier, reason in zip(decisions, chosen, why, strict=True)
+    ]
     drivers: dict[str, TierDriver] = {}
     roots: dict[str, tuple[str, Path]] = {}
     for name in dict.fromkeys(tiers):
@@ -79,7 +92,7 @@ def read_wanted(*, shard: Path, score: Path, policy: Path, config: Path, output:
                 mtime_ns=mtime_ns,
             )
         )
-    return Wanted(wants, why, drivers, cut_of(shard), settings.place.fsync)
+    return Wanted(wants, why, chosen, decisions, drivers, cut_of(shard), settings.place.fsync)
 
 
 def cut_of(shard: Path) -> str:

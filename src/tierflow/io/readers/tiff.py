@@ -53,9 +53,9 @@ def _read(loaded: Loaded, handle: IO[bytes], max_plane_mb: int) -> Iterator[Plan
     first = tif.pages.first
     facts = FileFacts(tif, first, loaded.path.name)
     axes = axes_of(tif, facts.ome, facts.imagej)
-    stacked = _planes_per_directory(tif, first, facts, len(chain.offsets))
+    stacked = planes_per_directory(tif, first, facts, len(chain.offsets))
     kept = 0
-    for number, page in _pages(tif, handle, chain.offsets):
+    for number, page in pages_of(tif, handle, chain.offsets):
         for k in range(stacked):
             pixels = read_page(page, loaded, handle, shift=k * first.nbytes, max_plane_mb=max_plane_mb)
             series, c, z, t = axes(number + k, kept, page)
@@ -68,7 +68,7 @@ def _read(loaded: Loaded, handle: IO[bytes], max_plane_mb: int) -> Iterator[Plan
         raise UnreadableError("the TIFF has no image, only thumbnails or masks: export it again")
 
 
-def _pages(tif: TiffFile, handle: IO[bytes], offsets: list[int]) -> Iterator[tuple[int, TiffPage]]:
+def pages_of(tif: TiffFile, handle: IO[bytes], offsets: list[int]) -> Iterator[tuple[int, TiffPage]]:
     """Yield the number and the page of everything that isn't a reduced copy or a mask."""
     first = tif.pages.first
     is_slide = tif.is_svs or tif.is_scn or tif.is_bif or tif.is_philips or tif.is_qpi
@@ -88,7 +88,7 @@ def _page(tif: TiffFile, handle: IO[bytes], offset: int, number: int) -> TiffPag
     return TiffPage(tif, index=number)
 
 
-def _planes_per_directory(tif: TiffFile, first: TiffPage, facts: FileFacts, directories: int) -> int:
+def planes_per_directory(tif: TiffFile, first: TiffPage, facts: FileFacts, directories: int) -> int:
     """Return how many planes follow one another behind a single directory: STK, and ImageJ's stacks above 4 GB."""
     if directories > 1:
         return 1

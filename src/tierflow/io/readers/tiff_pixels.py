@@ -13,7 +13,7 @@ from tierflow.io.readers.guard import check_size
 from tierflow.io.readers.tiff_structure import COPY_AGAIN
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from numpy.typing import NDArray
     from tifffile import TiffPage
@@ -84,12 +84,8 @@ def split(pixels: Pixels, page: TiffPage, *, channels: bool) -> list[tuple[int, 
         page: Its page (or the page that stands for it).
         channels: Samples are channels even where the file says RGB (LSM).
     """
-    parts, depth, _, _, adjacent = pixels.shape
-    samples = parts * adjacent
-    rgb = int(page.photometric) in (_RGB, _YCBCR) and samples in (3, 4) and not channels
-    if not rgb:
-        transparent = sum(int(kind) in _TRANSPARENCY for kind in page.extrasamples)
-        samples = max(1, samples - transparent)
+    parts, depth, _, _, _ = pixels.shape
+    rgb, samples = samples_of(pixels.shape, page, channels=channels)
     found = []
     for z in range(depth):
         if rgb:
@@ -99,6 +95,21 @@ def split(pixels: Pixels, page: TiffPage, *, channels: bool) -> list[tuple[int, 
         gray = [pixels[0, z, ..., i] if parts == 1 else pixels[i, z, ..., 0] for i in range(samples)]
         found.extend((c, z, np.ascontiguousarray(plane)) for c, plane in enumerate(gray))
     return found
+
+
+def samples_of(shape: Sequence[int], page: TiffPage, *, channels: bool) -> tuple[bool, int]:
+    """Tell whether a page holds colours, and how many samples per pixel without transparency.
+
+    Args:
+        shape: Of its pixels: (separate sample, z, y, x, adjacent sample).
+        page: The page (or the page that stands for it).
+        channels: Samples are channels even where the file says RGB (LSM).
+    """
+    samples = shape[0] * shape[4]
+    if int(page.photometric) in (_RGB, _YCBCR) and samples in (3, 4) and not channels:
+        return True, samples
+    transparent = sum(int(kind) in _TRANSPARENCY for kind in page.extrasamples)
+    return False, max(1, samples - transparent)
 
 
 def _native(pixels: Pixels) -> Pixels:

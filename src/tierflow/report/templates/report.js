@@ -214,6 +214,7 @@
   const PER_PAGE = 50;
   const listing = data.table;
   const table = document.getElementById("listing");
+  if (!table) return;
   const order = { column: -1, down: false };
   let first = 0;
   let matching = listing.rows.map((_, index) => index);

@@ -1,0 +1,1 @@
+"""A small read-only web server: thumbnails for Kibana, reports, and metrics for Prometheus."""
