@@ -98,7 +98,8 @@ def test_a_thousand_random_questions(both):
             ours = embedded.percentiles(name, percents=percents, filters=filters)
             # The two neighbours are the same; the engine may round once less between them.
             theirs = server.percentiles(name, percents=percents, filters=filters)
-            assert theirs == pytest.approx(ours, rel=4e-16, abs=0), (about, name)
+            close = ours if None in ours.values() else pytest.approx(ours, rel=4e-16, abs=0)
+            assert theirs == close, (about, name)
         else:
             name, by = rng.choice(numbers), rng.choice(countable) if kind == "stats by" else None
             ours = embedded.stats(name, by=by, filters=filters)

@@ -151,7 +151,7 @@ def test_nothing_is_lost_when_the_whole_tree_is_killed(tmp_path):
 
 def normal(row: dict, root: Path) -> dict:
     """Blank the two runs' own names and folders, their times, and what derives from the configuration's paths."""
-    own = {"mtime_ns", "config_digest", "run", "measured_at", "scored_at", "placed_at"}
+    own = {"mtime_ns", "config_digest", "run", "measured_at", "scored_at"}
     text = {"destination": lambda v: v and v.replace("killed tier", "other tier")}
     kept = {key: text.get(key, lambda v: v)(value) for key, value in row.items() if key not in own}
     return {key: value for key, value in kept.items() if value == value}  # NaN differs from itself

@@ -28,7 +28,7 @@ def provenance(
     Args:
         config: The run's configuration.
         dataset: Name of the data set, as the scan stamped it.
-        times: `measured_at`, `scored_at` and `placed_at`, as the steps stamped their tables.
+        times: `measured_at` and `scored_at`, as the steps stamped their tables.
         digest: Digest of the configuration; without one, that of the sections that decide what a record says.
 
     Raises:

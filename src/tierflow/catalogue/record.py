@@ -54,9 +54,7 @@ def _definition(column: pa.Field[Any]) -> Any:
     return (kind if column.name in REQUIRED else kind | None), about
 
 
-Record = create_model(
-    "Record", __base__=_Whole, **{name: _definition(column) for name, column in _COLUMNS.items()}
-)
+Record = create_model("Record", __base__=_Whole, **{name: _definition(column) for name, column in _COLUMNS.items()})
 
 
 def column_of(name: str) -> pa.Field[Any]:

@@ -38,7 +38,6 @@ class Provenance:
     version: str
     measured_at: str | None = None
     scored_at: str | None = None
-    placed_at: str | None = None
 
 
 def join(

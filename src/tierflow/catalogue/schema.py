@@ -56,7 +56,6 @@ PROVENANCE = [
     field("version", pa.string(), "version of tierflow that made this record"),
     time_field("measured_at", "when the shard's files were read and measured"),
     time_field("scored_at", "when the shard was scored"),
-    time_field("placed_at", "when the shard's files were brought to their tiers"),
 ]
 
 BASE = [

@@ -38,13 +38,13 @@ def run(*, shard: In, extract: In, score: In, place: In, config: Param, catalogu
     objects = tables.read(shard)
     stamp = tables.metadata_of(objects)
     dataset = stamp.get("dataset", settings.dataset_name)
-    sources = {"measured_at": tables.read(extract), "scored_at": tables.read(score), "placed_at": tables.read(place)}
+    sources = {"measured_at": tables.read(extract), "scored_at": tables.read(score)}
     times = {name: tables.metadata_of(table).get("at") for name, table in sources.items()}
     records = join(
         shard=objects,
         extract=sources["measured_at"],
         score=sources["scored_at"],
-        place=sources["placed_at"],
+        place=tables.read(place),
         provenance=provenance(settings, dataset=dataset, times=times),
         metadata=metadata_table.for_shard(shard, settings),
         histogram=settings.catalogue.histogram,

@@ -6,7 +6,6 @@ from contextlib import closing
 from typing import TYPE_CHECKING
 
 from tierflow import tables
-from tierflow.clock import utc_now
 from tierflow.progress import PROGRESS_FOLDER, Heartbeat
 from tierflow.steps._ports import In, Out, Param
 from tierflow.tiers.carry import carry
@@ -49,7 +48,7 @@ def run(*, shard: In, score: In, policy: In, config: Param, table: Out) -> None:
         outcomes = carry(journal, wants, wanted.drivers, durable=wanted.durable, on_batch=heartbeat.advance)
         for unfinished in table.parent.glob(f".{table.name}.*.part"):
             unfinished.unlink(missing_ok=True)
-        tables.write(table, tables.from_rows(_rows(wanted, outcomes, output), tables.PLACE), at=utc_now())
+        tables.write(table, tables.from_rows(_rows(wanted, outcomes, output), tables.PLACE))
 
 
 def _rows(wanted: Wanted, outcomes: list[Outcome], output: Path) -> Iterator[dict[str, Any]]:

@@ -88,7 +88,7 @@ def run(*, summary: Out, config: Param) -> None:
 
 def _remove_tables(output: Path, shards: Collection[str]) -> None:
     """Remove what later steps made of shards that no longer exist: searches and the report read whole folders."""
-    for folder in ("extract", "score", "place", "catalogue", "index"):
+    for folder in ("extract", "score", "place", "catalogue", "index", "publish"):
         for table in (output / folder).glob("*"):
             if table.stem.isdigit() and table.stem not in shards:
                 table.unlink(missing_ok=True)

@@ -140,7 +140,7 @@ def _record(i: int, path: bytes) -> Row:
         "mid_band_share": None if score is None else round(score / 7, 6),
         "measured_at": f"2026-11-{i + 1:02d}T08:15:30.123Z",
         "scored_at": f"2026-11-20T08:15:{i % 3:02d}.000Z",
-        "placed_at": f"2026-11-21T00:00:00.{i:03d}Z" if i % 3 else None,
+        "corrected_at": f"2026-11-21T00:00:00.{i:03d}Z" if i % 3 else None,
         "metadata.compound": _COMPOUNDS[i % len(_COMPOUNDS)],
         "metadata.dose": _DOSES[i % len(_DOSES)],
         "metadata.passage": _PASSAGES[i % len(_PASSAGES)],

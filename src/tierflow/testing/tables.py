@@ -115,17 +115,19 @@ def make_run(folder: Path, **recipe: Any) -> Path:
     config = Config(input=str(source), dataset="synthetic")
     objects = _invent(plan, dataset=config.dataset_name)
     stamp = {"input": str(source), "dataset": config.dataset_name}
+    shards = []
     for shard, first in enumerate(range(0, plan.objects, plan.shard_objects)):
         rows = range(first, min(first + plan.shard_objects, plan.objects))
         name = f"{shard:05d}.parquet"
+        shards.append({"name": f"{shard:05d}", "objects": len(rows)})
         tables.write(output / "scan" / "shards" / name, _scan(objects, rows), **stamp)
         tables.write(output / "extract" / name, _extract(objects, rows, plan), **stamp, at=_at(shard, 8))
         tables.write(output / "score" / name, _score(objects, rows), **stamp, at=_at(shard, 9))
         if plan.placed:
-            tables.write(output / "place" / name, _place(objects, rows, output), **stamp, at=_at(shard, 10))
+            tables.write(output / "place" / name, _place(objects, rows, output), **stamp)
     tables.write(output / "baseline.parquet", _baseline(objects), **stamp)
     write_text(output / "policy.json", json.dumps({"cuts": _CUTS}, indent=1))
-    summary = {"objects": plan.objects, "input": str(source), "dataset": config.dataset_name}
+    summary = {"objects": plan.objects, "input": str(source), "dataset": config.dataset_name, "shards": shards}
     write_text(output / "scan" / "summary.json", json.dumps(summary, indent=1))
     write_text(output / "config.yaml", dump(config))
     if plan.catalogue:

@@ -94,7 +94,9 @@ def test_first_columns_identify_the_object():
 SORT = (Sort("interestingness", descending=True), Sort("path"))
 
 
-@pytest.mark.parametrize("values", [[0.1 + 0.2, 'ü"\n', "ab", "r"], [None, None, "ab", None], [2**53 + 1, "", "ab", "r"]])
+@pytest.mark.parametrize(
+    "values", [[0.1 + 0.2, 'ü"\n', "ab", "r"], [None, None, "ab", None], [2**53 + 1, "", "ab", "r"]]
+)
 def test_cursors_keep_their_values(values):
     text = cursor.encode(values, sort=SORT, filters=EVERYTHING)
     assert text.isascii()

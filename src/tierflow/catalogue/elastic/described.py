@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from tierflow.config import Elasticsearch
 
 PAGE = 200
-_TYPES = {"long": pa.int64(), "int64": pa.int64(), "double": pa.float64()}
+_TYPES: dict[str, pa.DataType] = {"long": pa.int64(), "int64": pa.int64(), "double": pa.float64()}
 """Column type by that of a mapping or of a run's document; everything else is text."""
 
 

@@ -96,7 +96,8 @@ def _stats(group: Scalar | None, numbers: Tree, exact: dict[Scalar | None, float
         deviation = numbers["std_deviation_population"]
     else:
         deviation = exact[group]
-    return Stats(group, numbers["count"], *(float(numbers[name]) for name in ("min", "max", "avg")), deviation)
+    low, high, mean = (float(numbers[name]) for name in ("min", "max", "avg"))
+    return Stats(group, numbers["count"], low, high, mean, deviation)
 
 
 def _deviations(search: Ask, query: Tree, field: str, by: str | None) -> Iterator[tuple[Scalar | None, float]]:

@@ -99,7 +99,7 @@ def _cuts(span: _Span, parts: int) -> list[int]:
 
 
 def _at_ranks(span: _Span, values: Sequence[tuple[float, int]]) -> dict[int, float]:
-    found = {}
+    found: dict[int, float] = {}
     below = span.below
     for value, count in values:
         found |= {rank: value for rank in span.ranks if below <= rank < below + count}
