@@ -14,7 +14,7 @@ from tierflow import config_io, tables
 from tierflow.catalogue.elastic.template import runs_alias
 from tierflow.catalogue.parquet import ParquetCatalogue
 from tierflow.steps import publish
-from tierflow.testing.tables import make_run
+from tierflow.testing.tables import index_run, make_run
 
 ROOT = Path(__file__).resolve().parents[2]
 EXAMPLE = ROOT / "examples" / "plate"
@@ -94,10 +94,11 @@ def test_a_server_that_is_away_stops_nothing_but_publishing(tmp_path, elastic):
 
 @pytest.mark.slow
 def test_twenty_thousand_objects_are_equal_on_both_sides(tmp_path, elastic, client):
-    output = make_run(tmp_path, objects=OBJECTS, shard_objects=2_000, catalogue=True)
+    output = make_run(tmp_path, objects=OBJECTS, shard_objects=2_000)
     tree = config_io.read_tree(output / "config.yaml")
     tree.setdefault("catalogue", {}).update(run="twenty-thousand", elasticsearch=elastic.model_dump(mode="json"))
     config_io.write(output / "config.yaml", config_io.validate(tree))
+    index_run(output)
     shards = sorted((output / "catalogue").glob("*.parquet"))
     assert len(shards) >= OBJECTS // 2_000
     for shard in shards:

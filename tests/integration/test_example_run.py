@@ -125,7 +125,13 @@ def test_snakemake_by_hand_gives_the_same_tables(example, tmp_path):
     assert done.returncode == 0, done.stderr
     for step in ("extract", "score", "place", "catalogue"):
         for path in (example.output / step).glob("*.parquet"):
-            assert tables.read(path).to_pylist() == tables.read(output / step / path.name).to_pylist(), path
+            found = [tables.read(table).to_pylist() for table in (path, output / step / path.name)]
+            assert without_origin(found[0]) == without_origin(found[1]), path
+
+
+def without_origin(rows):
+    """Leave out what tells two runs over the same images apart."""
+    return [{k: v for k, v in row.items() if k not in ("run", "measured_at", "scored_at")} for row in rows]
 
 
 @pytest.mark.parametrize(

@@ -38,7 +38,8 @@ FLAGS = (
     "--enable-logging=stderr",
     "--virtual-time-budget=4000",
 )
-ATTACK = "document.documentElement.dataset.hacked='yes'"
+# Without a dot, which no feature's name may hold.
+ATTACK = "document['documentElement']['dataset']['hacked']='yes'"
 HOME = "not an origin"
 TELL = "const tell = (found) => { document.documentElement.dataset.result = JSON.stringify(found) };"
 HOSTILE = (
