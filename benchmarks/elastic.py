@@ -23,14 +23,14 @@ from typing import Any
 from elasticsearch import Elasticsearch as Client
 from elasticsearch import helpers
 from synthetic_catalogue import make_catalogue
-from tierflow.catalogue.elastic.publish import publish
-from tierflow.catalogue.elastic.search import ElasticCatalogue
 
 from tierflow import config_io, tables
 from tierflow.catalogue.base import Catalogue
 from tierflow.catalogue.elastic.connection import connect
 from tierflow.catalogue.elastic.documents import document_id, documents
 from tierflow.catalogue.elastic.index import ensure
+from tierflow.catalogue.elastic.publish import publish
+from tierflow.catalogue.elastic.search import ElasticCatalogue
 from tierflow.catalogue.elastic.template import runs_alias
 from tierflow.catalogue.language import parse
 from tierflow.catalogue.parquet import ParquetCatalogue
@@ -163,11 +163,15 @@ def questions(catalogue: Catalogue) -> dict[str, Callable[[], Any]]:
     }
 
 
-def timed(call: Callable[[], Any], repeats: int) -> tuple[float, float]:
-    """Return median and 95th percentile in milliseconds, after one call that isn't counted."""
+def timed(call: Callable[[], Any], repeats: int, forget: Callable[[], object]) -> tuple[float, float]:
+    """Return median and 95th percentile in milliseconds, after one call that isn't counted.
+
+    `forget` empties the server's cache of answers before each call: the same question twice costs nothing otherwise.
+    """
     call()
     seconds = []
     for _ in range(repeats):
+        forget()
         started = time.perf_counter()
         call()
         seconds.append(time.perf_counter() - started)
@@ -193,10 +197,14 @@ def queries(url: str, objects: int, repeats: int) -> None:
             "server": ElasticCatalogue(settings),
             "embedded": ParquetCatalogue(output, threads=2),
         }
+
+        def forget() -> object:
+            return client.indices.clear_cache(index=settings.alias, request=True)
+
         asked = {name: questions(catalogue) for name, catalogue in backends.items()}
         print(f"{'milliseconds, median (p95) of ' + str(repeats):44s}" + "".join(f"{name:>22s}" for name in backends))
         for question in asked["server"]:
-            found = [timed(asked[name][question], repeats) for name in backends]
+            found = [timed(asked[name][question], repeats, forget) for name in backends]
             print(f"{question:44s}" + "".join(f"{median:12,.0f} ({p95:6,.0f})" for median, p95 in found))
         for title, columns in (
             ("export, three columns", ("tier", "interestingness", "features.snr")),

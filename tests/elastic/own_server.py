@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import subprocess
+import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -15,6 +17,7 @@ from elasticsearch import Elasticsearch as Client
 SHARED = Path(os.environ.get("TIERFLOW_SHARED", Path(__file__).resolve().parents[2].parent / "shared"))
 SCRIPT = SHARED / "services" / "elasticsearch"
 USER = "elastic"
+PORTS = range(9233, 9263)
 
 # What a machine needs to start any server; addresses and passwords aren't passed on.
 _KEPT = ("VERSION", "ZIP", "JAVA_HOME", "USER", "TIMEOUT")
@@ -80,10 +83,18 @@ class OwnServer:
         self.run("start")
 
 
-def port_of(number: int) -> int:
-    """Return the port of a server, another one in each process of pytest-xdist."""
-    worker = os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw")
-    return 9233 + 2 * int(worker) + number
+@contextmanager
+def own_port() -> Iterator[int]:
+    """Give a port that no other tests on this machine use meanwhile; theirs are left alone."""
+    for port in PORTS:
+        with Path(tempfile.gettempdir(), f"tierflow-tests-port-{port}.lock").open("a") as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                continue
+            yield port
+            return
+    pytest.fail(f"all ports from {PORTS[0]} to {PORTS[-1]} are taken by other runs of these tests")
 
 
 def need_script() -> None:

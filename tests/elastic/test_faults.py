@@ -19,7 +19,7 @@ import elasticsearch
 import pyarrow as pa
 import pytest
 from elasticsearch import Elasticsearch as Client
-from own_server import OwnServer, need_script, port_of
+from own_server import OwnServer, need_script, own_port
 from publishing import Shard, finish, wait_until, with_value, writes
 from tls_proxy import TlsProxy, tls_proxy
 
@@ -50,7 +50,7 @@ def records(tmp_path_factory) -> pa.Table:
 def own() -> Iterator[OwnServer]:
     """The server that speaks to everybody; not started yet."""
     need_script()
-    with OwnServer(port_of(0), {"cluster.info.update.interval": "10s"}).ours() as server:
+    with own_port() as port, OwnServer(port, {"cluster.info.update.interval": "10s"}).ours() as server:
         yield server
 
 
@@ -77,7 +77,7 @@ def narrow() -> Iterator[OwnServer]:
         "thread_pool.write.queue_size": "2",
         "http.max_content_length": "1mb",
     }
-    with OwnServer(port_of(1), limits, password=PASSWORD).ours() as server:
+    with own_port() as port, OwnServer(port, limits, password=PASSWORD).ours() as server:
         server.run("start")
         yield server
 

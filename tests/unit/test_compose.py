@@ -205,7 +205,9 @@ def test_images_are_pinned(name):
 
 
 def test_server_and_kibana_have_the_same_version():
-    versions = {s["image"].rpartition(":")[2] for s in SERVICES.values() if "elastic.co" in s["image"]}
+    images = [s["image"].split(":") for s in SERVICES.values()]
+    versions = {version for name, version in images if name in ("elasticsearch", "kibana")}
+    assert {name for name, _ in images} == {"elasticsearch", "kibana", "tierflow"}
     assert len(versions) == 1
     assert versions.pop().startswith("8.19.")
 

@@ -264,6 +264,22 @@ def install(
     show.line(_console(), f"{done.objects} objects installed, with the dashboards {', '.join(done.titles)}: {done.url}")
 
 
+@dashboards.command(help_epilogue=_examples("tierflow elastic dashboards export kibana/ --alias lab-objects"))
+def export(
+    folder: Annotated[Path, Parameter(help="Where to write the .ndjson files that Kibana's page Saved objects takes.")],
+    /,
+    *,
+    alias: Alias = None,
+    thumbnail_url: Annotated[str | None, Parameter(help="As for `install`.")] = None,
+) -> None:
+    """Write data views, saved searches and dashboards to files, for a Kibana that can't be reached from here."""
+    from tierflow.kibana.install import export as export_dashboards
+
+    settings = _with_alias(Elasticsearch(), alias)
+    for path in export_dashboards(folder, alias=settings.alias, thumbnail_url=thumbnail_url):
+        show.line(_console(), str(path))
+
+
 def _rollback(settings: Elasticsearch, *, dry_run: bool) -> None:
     with _connected(settings) as client:
         found = rolling.rollback(client, settings, dry_run=dry_run)

@@ -54,7 +54,7 @@ def picture(pixels: Pixels, *, edge: int, detail: int, quality: int = 78, note: 
     Args:
         pixels: Shape (y, x) for gray or (y, x, 3) for RGB, any number type; NaN is shown black.
         edge: Longest edge of the whole picture; smaller planes keep their pixels.
-        detail: Edge of the square piece at the camera's own pixels.
+        detail: Edge of the square piece at the camera's own pixels; 0 for none.
         quality: WebP quality from 0 to 100.
         note: Kept with the picture.
 
@@ -65,7 +65,7 @@ def picture(pixels: Pixels, *, edge: int, detail: int, quality: int = 78, note: 
     factor = max(1.0, max(pixels.shape[:2]) / edge)
     whole = reduced(shown, edge=edge)
     piece, box = "", (0.0, 0.0, 100.0, 100.0)
-    if factor > 1.3 and min(shown.size) >= detail:
+    if detail and factor > 1.3 and min(shown.size) >= detail:
         left, top = busiest(np.asarray(shown.convert("L")), detail)
         piece = data_uri(shown.crop((left, top, left + detail, top + detail)), quality=quality)
         across, down = 100 / shown.width, 100 / shown.height

@@ -81,6 +81,11 @@ def test_a_large_plane_is_reduced_and_has_a_detail_at_its_own_pixels() -> None:
     assert top + height <= 100.001
 
 
+def test_a_crowded_page_shows_no_detail() -> None:
+    shown = picture(np.arange(400 * 300, dtype=np.uint16).reshape(400, 300), edge=100, detail=0)
+    assert (shown.detail, shown.width, shown.height) == ("", 75, 100)
+
+
 def test_colour_stays_colour() -> None:
     pixels = np.zeros((50, 60, 3), dtype=np.uint8)
     pixels[..., 0] = np.arange(60) * 4

@@ -62,8 +62,8 @@ if TYPE_CHECKING:
 FRESH_S = 2.0
 """Seconds for which the fields that the server knows aren't asked for again."""
 MAX_TERMS = 10_000
-WHOLE_PAGE = 1000
-NARROW_PAGE = 5000
+WHOLE_PAGE = 2500
+NARROW_PAGE = 10_000
 NARROW = 12
 """Columns up to which many rows are fetched at once."""
 

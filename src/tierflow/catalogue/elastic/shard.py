@@ -265,6 +265,8 @@ class Shard:
                 self._accept(line.id, found)
             else:
                 other.append(place)
+        if not other:
+            return {}
         versions = [entry.version for entry in theirs.values()] + [each.version for each in conflicts.values()]
         above = max(self._version, *versions) + 1
         return self._send([rows[place] for place in other], table.take(other), above, again=True)
