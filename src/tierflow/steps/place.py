@@ -46,8 +46,10 @@ def run(*, shard: In, score: In, policy: In, config: Param, table: Out) -> None:
         closing(Heartbeat(output / PROGRESS_FOLDER, "place", shard.stem, len(wants))) as heartbeat,
     ):
         outcomes = carry(journal, wants, wanted.drivers, durable=wanted.durable, on_batch=heartbeat.advance)
-        for unfinished in table.parent.glob(f".{table.name}.*.part"):
-            unfinished.unlink(missing_ok=True)
+        if journal.locked:
+            # Of a killed process; without a lock they may be a living twin's.
+            for unfinished in table.parent.glob(f".{table.name}.*.part"):
+                unfinished.unlink(missing_ok=True)
         tables.write(table, tables.from_rows(_rows(wanted, outcomes, output), tables.PLACE))
 
 

@@ -31,18 +31,22 @@ _CUT = "cut"
 
 
 class Journal:
-    """The open journal of one shard, held by this process alone.
+    """The open journal of one shard, held by this process alone where the file system has locks.
 
     Attributes:
         output: Output folder, absolute.
         shard: Name of the shard.
         records: Where each object stands, by object_id.
+        locked: Whether a lock keeps other processes away; not every file system has locks.
     """
 
-    def __init__(self, output: Path, shard: str, handle: int, records: dict[str, Record]) -> None:
+    def __init__(
+        self, output: Path, shard: str, handle: int, *, records: dict[str, Record], locked: bool = False
+    ) -> None:
         self.output = output
         self.shard = shard
         self.records = records
+        self.locked = locked
         self._handle = handle
         self._run = uuid.uuid4().hex[:12]
 
@@ -123,7 +127,7 @@ def open_journal(output: Path, shard: str, *, cut: str | None = None, ids: Colle
     output = output.absolute()
     path = journal_path(output, shard)
     path.parent.mkdir(parents=True, exist_ok=True)
-    with _locked(path.with_suffix(".lock")):
+    with _locked(path.with_suffix(".lock")) as locked:
         handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o644)
         try:
             data = path.read_bytes()
@@ -132,7 +136,8 @@ def open_journal(output: Path, shard: str, *, cut: str | None = None, ids: Colle
             trees, good = _parse(data)
             if good < len(data):
                 os.ftruncate(handle, good)
-            journal = Journal(output, shard, handle, _records(output, shard, trees, cut=cut, ids=ids))
+            records = _records(output, shard, trees, cut=cut, ids=ids)
+            journal = Journal(output, shard, handle, records=records, locked=locked)
             if cut is not None and [tree[_CUT] for tree in trees if _CUT in tree][-1:] != [cut]:
                 journal.append(encode({_CUT: cut}), sync=False)
             yield journal
@@ -144,7 +149,7 @@ def peek_journal(output: Path, shard: str, *, cut: str | None, ids: Collection[s
     """Return the journal of a shard to look at, without lock; writing to it fails. Arguments as of `open_journal`."""
     output = output.absolute()
     trees, _ = _parse(_read(journal_path(output, shard)))
-    return Journal(output, shard, -1, _records(output, shard, trees, cut=cut, ids=ids))
+    return Journal(output, shard, -1, records=_records(output, shard, trees, cut=cut, ids=ids))
 
 
 def _records(
@@ -343,25 +348,25 @@ def _from_others(output: Path, shard: str, *, cut: str, ids: Collection[str]) ->
 
 
 @contextmanager
-def _locked(path: Path) -> Iterator[None]:
+def _locked(path: Path) -> Iterator[bool]:
     handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
     try:
-        _lock(handle, path)
-        yield
+        yield _lock(handle, path)
     finally:
         os.close(handle)
 
 
-def _lock(handle: int, path: Path) -> None:
+def _lock(handle: int, path: Path) -> bool:
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as error:
         # Some cluster file systems have no locks. All acts are safe beside a twin, the lock only spares the work.
         if error.errno in {errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOLCK}:
-            return
+            return False
         holder = os.pread(handle, 200, 0).decode(errors="replace").strip() or "unknown"
         raise TryAgainError(
             f"shard {path.stem} is in use by another process ({holder}): wait for it to end, then run again"
         ) from error
     os.ftruncate(handle, 0)
     os.pwrite(handle, f"process {os.getpid()} on {socket.gethostname()}".encode(), 0)
+    return True

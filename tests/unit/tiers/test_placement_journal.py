@@ -266,9 +266,8 @@ place.run(**{key: pathlib.Path(value) for key, value in (text.split("=", 1) for 
     before = tree(world.input)
     arguments = [f"{key}={value}" for key, value in world.arguments().items()]
     twins = [subprocess.Popen([sys.executable, "-c", code, *arguments], stderr=subprocess.PIPE) for _ in range(3)]
-    for twin in twins:
-        _, errors = twin.communicate()
-        assert twin.returncode == 0, errors.decode()
+    errors = [twin.communicate()[1].decode() for twin in twins]
+    assert [twin.returncode for twin in twins] == [0, 0, 0], errors
     assert set(files(world.output / "tiers").values()) >= {f"content {number}".encode() for number in range(120)}
     rows = world.place()
     assert {row["placement"] for row in rows.values()} == {"placed"}
