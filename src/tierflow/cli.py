@@ -173,6 +173,7 @@ _COMMANDS = (
     ),
     _Command("config", "config:app", "Set up", "Show, check or describe the configuration."),
     _Command("step", "step:step", "For engines", "Run one step of the pipeline."),
+    _Command("job", "job:app", "For engines", "Do a part of a run where it is out of date."),
 )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 from contextlib import contextmanager
@@ -13,10 +14,16 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+NO_LOCKS = frozenset({errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOLCK})
+
 
 @contextmanager
-def run_lock(output: Path) -> Iterator[int]:
+def run_lock(output: Path, *, shared: bool = False) -> Iterator[int]:
     """Hold the lock of an output folder.
+
+    Args:
+        output: Output folder.
+        shared: For a job of a run: several may hold it at once, a whole run not beside them.
 
     Yields:
         The lock's file descriptor. A child process that inherits it keeps the lock when this process is killed, so that
@@ -30,15 +37,20 @@ def run_lock(output: Path) -> Iterator[int]:
     handle = os.open(folder / "lock", os.O_RDWR | os.O_CREAT, 0o644)
     try:
         try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(handle, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
         except OSError as error:
+            # Some cluster file systems have no locks: every step bears a twin, the lock only spares the work.
+            if error.errno in NO_LOCKS:
+                yield handle
+                return
             holder = os.pread(handle, 100, 0).decode(errors="replace").strip() or "unknown"
             raise TryAgainError(
                 f"{output} is in use by another tierflow run (process {holder}): "
                 "wait for it to end, or give another --output"
             ) from error
-        os.ftruncate(handle, 0)
-        os.pwrite(handle, str(os.getpid()).encode(), 0)
+        if not shared:
+            os.ftruncate(handle, 0)
+            os.pwrite(handle, str(os.getpid()).encode(), 0)
         yield handle
     finally:
         os.close(handle)

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from tierflow.freshness import is_newer
 from tierflow.render.snakemake import CONFIG_FILE, SETTINGS_FOLDER
 from tierflow.scoring.folder import shard_names
 from tierflow.steps.policy import run as policy
 from tierflow.steps.score import run as score
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable
     from pathlib import Path
 
 
@@ -24,9 +25,9 @@ def is_measured(output: Path) -> bool:
     settings = {step: output / SETTINGS_FOLDER / step for step in ("scan", "extract", "baseline")}
     groups = [output / "baseline.parquet", output / "duplicates.parquet"]
     return (
-        _is_newer([summary], [settings["scan"]])
-        and all(_is_newer([e], [s, settings["extract"]]) for s, e in zip(shards, extracts, strict=True))
-        and _is_newer(groups, [*extracts, settings["baseline"]])
+        is_newer([summary], [settings["scan"]])
+        and all(is_newer([e], [s, settings["extract"]]) for s, e in zip(shards, extracts, strict=True))
+        and is_newer(groups, [*extracts, settings["baseline"]])
     )
 
 
@@ -45,15 +46,7 @@ def rescore(output: Path, *, on_shard: Callable[[], None]) -> None:
     for name in shard_names(summary):
         shard, extract = output / "scan" / "shards" / f"{name}.parquet", output / "extract" / f"{name}.parquet"
         table = output / "score" / f"{name}.parquet"
-        if not _is_newer([table], [shard, extract, *groups.values(), output / SETTINGS_FOLDER / "score"]):
+        if not is_newer([table], [shard, extract, *groups.values(), output / SETTINGS_FOLDER / "score"]):
             score(shard=shard, extract=extract, **groups, config=config, table=table)
         on_shard()
     policy(summary=summary, scores=output / "score", config=config, policy=output / "policy.json")
-
-
-def _is_newer(results: Iterable[Path], sources: Iterable[Path]) -> bool:
-    """Tell whether every result is there and none is older than a source; what is missing is never newer."""
-    try:
-        return min(r.stat().st_mtime_ns for r in results) >= max(s.stat().st_mtime_ns for s in sources)
-    except FileNotFoundError:
-        return False

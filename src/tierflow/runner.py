@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 import signal
@@ -11,7 +10,7 @@ import sys
 import tempfile
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import yaml
 
@@ -29,14 +28,14 @@ from tierflow.errors import (
 from tierflow.io.atomic import write_text
 from tierflow.live import watch
 from tierflow.lock import run_lock
-from tierflow.render.snakemake import SETTINGS_FOLDER, snakefile
+from tierflow.output_folder import STATE, clear_state, notes_of, remove_leftovers, require_room
+from tierflow.render.snakemake import snakefile
 
 if TYPE_CHECKING:
     from rich.console import Console
 
     from tierflow.render.snakemake import Workflow
 
-STATE = ".tierflow"
 LOG = "logs/snakemake.log"
 
 # The first of these that any step ended with is what the whole run ended with.
@@ -67,10 +66,10 @@ def execute(workflow: Workflow, *, cores: int | None, target: str, dry_run: bool
     if dry_run:
         _dry_run(workflow, cores=cores, target=target, console=console)
         return
-    _require_room(workflow.output)
+    require_room(workflow.output)
     with run_lock(workflow.output) as lock:
-        _reset_state(workflow.output)
-        _remove_leftovers(workflow.output)
+        clear_state(workflow.output)
+        remove_leftovers(workflow.output)
         configuration = workflow.output / STATE / "run.yaml"
         write_text(configuration, _tree(workflow))
         log = workflow.output / LOG
@@ -143,45 +142,14 @@ def _plan(text: str) -> str:
     return "\n".join(["Steps that would run (shards are known after scan):", *table])
 
 
-def _require_room(output: Path) -> None:
-    try:
-        output.mkdir(parents=True, exist_ok=True)
-    except FileExistsError as error:
-        raise ConfigError(f"output {output} is a file: give a folder to --output") from error
-    except PermissionError as error:
-        raise ConfigError(f"output {output} can't be made ({error.strerror}): give another --output") from error
-    if not os.access(output, os.W_OK | os.X_OK):
-        raise ConfigError(f"output {output} can't be written to: give another --output, or ask for write permission")
-
-
-def _reset_state(output: Path) -> None:
-    for name in ("errors", "progress"):
-        shutil.rmtree(output / STATE / name, ignore_errors=True)
-        (output / STATE / name).mkdir(parents=True)
-
-
-def _remove_leftovers(output: Path) -> None:
-    """Remove unfinished tables of killed jobs; the lock says that no job of this output is running now."""
-    folders = ("", "scan", "scan/shards", "extract", "score", "place", "catalogue", "index", "publish", SETTINGS_FOLDER)
-    for folder in folders:
-        for unfinished in (output / folder).glob(".*.part"):
-            unfinished.unlink(missing_ok=True)
-
-
-def _notes(output: Path) -> list[dict[str, Any]]:
-    """Return what failed steps said."""
-    folder = output / STATE / "errors"
-    return [json.loads(path.read_text(encoding="utf-8")) for path in sorted(folder.glob("*.json"))]
-
-
 def _only_publishing_failed(output: Path) -> bool:
     """Tell whether everything of this run is done on this side, its report too."""
-    steps = {note["step"] for note in _notes(output)}
+    steps = {note["step"] for note in notes_of(output)}
     return steps == {"publish"}
 
 
 def _explain(output: Path, returncode: int) -> TierflowError:
-    notes = _notes(output)
+    notes = notes_of(output)
     by_code = {note["exit_code"]: note for note in reversed(notes)}
     for code, kind in _ERRORS.items():
         if code in by_code:

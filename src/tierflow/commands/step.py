@@ -4,21 +4,18 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
-import resource
 import sys
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
-from tierflow.errors import ConfigError, TierflowError, exit_code_of
-from tierflow.io.atomic import write_text
+from tierflow.costs import cost_of
+from tierflow.errors import ConfigError
+from tierflow.output_folder import leave_note
 from tierflow.steps import STEPS, declared_ports
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-
-ERRORS_FOLDER = Path(".tierflow/errors")
 
 
 class _Parser(argparse.ArgumentParser):
@@ -47,9 +44,9 @@ def main(argv: Sequence[str]) -> int:
     try:
         STEPS[name].function(**paths)
     except BaseException as error:
-        _leave_note(name, error)
+        leave_note(Path(), name, error)
         raise
-    _log_cost(name, time.perf_counter() - started)
+    sys.stderr.write(json.dumps(cost_of(name, step_s=time.perf_counter() - started)) + "\n")
     return 0
 
 
@@ -59,37 +56,3 @@ def _parser(name: str) -> _Parser:
     for port, kind in declared_ports(name).items():
         parser.add_argument(f"--{port.replace('_', '-')}", type=Path, required=True, metavar="PATH", help=about[kind])
     return parser
-
-
-def _leave_note(name: str, error: BaseException) -> None:
-    """Tell a waiting `tierflow run` what went wrong; without one there is no folder and nothing to tell."""
-    if ERRORS_FOLDER.is_dir():
-        note: dict[str, Any] = {
-            "step": name,
-            "exit_code": exit_code_of(error),
-            "message": str(error) if isinstance(error, TierflowError | OSError) else repr(error),
-        }
-        write_text(ERRORS_FOLDER / f"{name}-{os.getpid()}.json", json.dumps(note))
-
-
-def _log_cost(name: str, step_s: float) -> None:
-    """Write what the step cost to its log, for benchmarks and sizing; `process_s` includes the start of Python."""
-    own = resource.getrusage(resource.RUSAGE_SELF)
-    cost = {
-        "step": name,
-        "step_s": round(step_s, 4),
-        "process_s": round(time.time() - _process_started_at(), 4),
-        "ended_at": round(time.time(), 3),
-        "cpu_s": round(own.ru_utime + own.ru_stime, 4),
-        "peak_mb": round(own.ru_maxrss / 1024, 1),
-    }
-    sys.stderr.write(json.dumps(cost) + "\n")
-
-
-def _process_started_at() -> float:
-    stat = Path("/proc/self/stat")
-    if not stat.exists():
-        return time.time() - time.process_time()
-    ticks = float(stat.read_text().rpartition(")")[2].split()[19])
-    uptime = float(Path("/proc/uptime").read_text().split()[0])
-    return time.time() - (uptime - ticks / os.sysconf("SC_CLK_TCK"))

@@ -5,7 +5,6 @@ It lies at `journal/<shard>.jsonl` in the output. Intents are synced before the 
 
 from __future__ import annotations
 
-import errno
 import fcntl
 import os
 import socket
@@ -18,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from tierflow.errors import TryAgainError, is_passing
 from tierflow.io.atomic import fsync_dir
+from tierflow.lock import NO_LOCKS
 from tierflow.tiers.entries import Entry, Record, decode, encode, encode_entry, entry_of, fold, id_in, lines_of
 from tierflow.tiers.files import look, write_all
 
@@ -361,7 +361,7 @@ def _lock(handle: int, path: Path) -> bool:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as error:
         # Some cluster file systems have no locks. All acts are safe beside a twin, the lock only spares the work.
-        if error.errno in {errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOLCK}:
+        if error.errno in NO_LOCKS:
             return False
         holder = os.pread(handle, 200, 0).decode(errors="replace").strip() or "unknown"
         raise TryAgainError(
