@@ -189,6 +189,7 @@ def build_app() -> App:
         exit_on_error=False,
         print_error=False,
         result_action="return_value",
+        suppress_keyboard_interrupt=False,
     )
     names = dict.fromkeys(command.group for command in _COMMANDS)
     groups = {name: Group(name, sort_key=order) for order, name in enumerate(names)}

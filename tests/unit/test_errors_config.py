@@ -6,6 +6,7 @@ import errno
 
 import pytest
 
+from tierflow.cli import run_cli
 from tierflow.config import Config
 from tierflow.config_io import dump, load, merge, validate
 from tierflow.errors import (
@@ -119,3 +120,12 @@ def test_exit_codes(error, code):
 
 def test_a_bad_object_is_not_an_operating_system_error():
     assert not isinstance(UnreadableError("x"), OSError)
+
+
+def test_a_stopped_command_says_that_nothing_is_lost(monkeypatch, capsys):
+    def stopped(folder: str):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("tierflow.commands.layouts.layouts", stopped)
+    assert run_cli(["layouts", "."]) == 130
+    assert "nothing is lost" in capsys.readouterr().err
