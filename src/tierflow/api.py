@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from tierflow.catalogue.base import Catalogue, Folders
     from tierflow.catalogue.fields import Fields
     from tierflow.catalogue.query import Bin, Scalar, Stats
+    from tierflow.objectstore.connect import Place
 
 _IMAGE_COLUMNS = ("status", "planes", "height", "width", "samples", "dtype", "sha256", *NEEDED)
 
@@ -163,8 +164,8 @@ class Found:
         frame.attrs["units"] = {name: units[name] for name in frame.columns if name in units}
         return frame
 
-    def paths(self) -> list[Path]:
-        """Return where the files are now, in the order of the search."""
+    def paths(self) -> list[Place]:
+        """Return where the files are now, in the order of the search; those in object stores as `StorePath`."""
         return [found.path for found in located(self.catalogue, replace(self.query, columns=NEEDED))]
 
     def images(self) -> Images:

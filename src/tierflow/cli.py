@@ -47,6 +47,20 @@ _COMMANDS = (
         ),
     ),
     _Command(
+        "plan",
+        "plan:plan",
+        "Main job",
+        "Say before a run what it is going to need: shards, hours, memory, disk, requests, money.",
+        ("tierflow plan my_plate", "tierflow plan my_plate --workers 2 16 100 --engine argo --output results"),
+    ),
+    _Command(
+        "cost",
+        "plan:cost",
+        "Main job",
+        "Say what a run did need, beside its plan, by owner, plate and tier.",
+        ("tierflow cost results", "tierflow cost results --format csv"),
+    ),
+    _Command(
         "measure",
         "measure:measure",
         "Main job",
@@ -172,6 +186,9 @@ _COMMANDS = (
         ("tierflow layouts my_plate",),
     ),
     _Command("config", "config:app", "Set up", "Show, check or describe the configuration."),
+    _Command(
+        "argo", "argo:app", "Clusters", "Run on Kubernetes by Argo Workflows: submit, watch, retry, render, check."
+    ),
     _Command("step", "step:step", "For engines", "Run one step of the pipeline."),
     _Command("job", "job:app", "For engines", "Do a part of a run where it is out of date."),
 )

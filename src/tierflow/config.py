@@ -215,10 +215,32 @@ class Tier(Section):
     root: str | None = Field(
         None,
         description=(
-            "Folder of the tier; empty: tiers/<name> in the output. Files keep their path relative to the input."
+            "Folder of the tier, or URL such as s3://bucket/folder (drivers copy, move, trash); empty: tiers/<name> "
+            "in the output. Files keep their path relative to the input."
+        ),
+    )
+    storage_class: str | None = Field(
+        None,
+        pattern=r"^[A-Z][A-Z0-9_]*$",
+        description="Storage class where `root` is on S3, such as STANDARD_IA or GLACIER_IR; empty: the bucket's own.",
+    )
+    tags: dict[str, str] | None = Field(
+        default_factory=dict,
+        max_length=7,
+        description=(
+            "Tags of the files where `root` is on S3, beside tierflow_tier, tierflow_object_id and tierflow_dataset; "
+            "null: no tags at all, for stores that have none."
         ),
     )
     about: str = Field("", description="What the tier is for, shown in the report.")
+
+    @field_validator("tags")
+    @classmethod
+    def _tags_fit(cls, value: dict[str, str] | None) -> dict[str, str] | None:
+        for name in value or ():
+            if not 1 <= len(name) <= 128 or name.lower().startswith(("aws:", "tierflow_")):
+                raise ValueError(f"tag {name!r}: 1 to 128 characters, not beginning with aws: or tierflow_")
+        return value
 
 
 class Place(Section):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import resource
+import socket
 import time
 from contextlib import suppress
 from pathlib import Path
@@ -17,12 +18,14 @@ def cost_of(step: str, *, step_s: float) -> dict[str, float | str]:
         step_s: Wall time of the step itself, in seconds.
 
     Returns:
-        `step`; `step_s`; `process_s`, wall time since the process began, the start of Python included; `ended_at`,
-        seconds since 1970; `cpu_s`, processor time of this process; `peak_mb`, its largest memory, in MB.
+        `step`; `process`, machine and number of this process, which may leave several lines; `step_s`; `process_s`,
+        wall time since the process began, the start of Python included; `ended_at`, seconds since 1970; `cpu_s`,
+        processor time of this process; `peak_mb`, its largest memory, in MB.
     """
     own = resource.getrusage(resource.RUSAGE_SELF)
     return {
         "step": step,
+        "process": f"{socket.gethostname()}:{os.getpid()}",
         "step_s": round(step_s, 4),
         "process_s": round(time.time() - _process_started_at(), 4),
         "ended_at": round(time.time(), 3),

@@ -15,9 +15,10 @@ from typing import TYPE_CHECKING
 
 from tierflow import costs
 from tierflow.config_io import load
-from tierflow.errors import ConfigError, TierflowError, exit_code_of
+from tierflow.errors import ConfigError, TierflowError, TooManyFailedError, exit_code_of
 from tierflow.freshness import is_newer
 from tierflow.lock import run_lock
+from tierflow.objectstore.in_place import InPlace
 from tierflow.output_folder import clear_state, leave_note, remove_leftovers, require_room
 from tierflow.render.snakemake import SETTINGS_FOLDER, Workflow, prepare
 from tierflow.steps import STEPS
@@ -63,8 +64,12 @@ class Done:
     skipped: int = 0
 
 
-def begin(workflow: Workflow) -> None:
+def begin(workflow: Workflow, *, keep: InPlace | None = None) -> None:
     """Write a run's configuration and settings files, and scan its input.
+
+    Args:
+        workflow: The resolved run.
+        keep: Keeps an output on an object store in step; None for a folder.
 
     Raises:
         TryAgainError: if another run, or a job of one, uses the output.
@@ -76,13 +81,58 @@ def begin(workflow: Workflow) -> None:
     output = workflow.output
     require_room(output)
     with run_lock(output):
+        (keep or InPlace()).before(["scan"], None)
         clear_state(output)
         remove_leftovers(output)
         prepare(workflow.config.model_dump() | {"output": str(output)}, mode="write")
-        _run_steps(output, ["scan"], None, Done())
+        _run_steps(output, ["scan"], None, Done(), keep or InPlace())
 
 
-def work(output: Path, *, steps: Sequence[str], part: Part | None = None) -> Done:
+def configure(workflow: Workflow) -> None:
+    """Write another configuration for a run whose images are measured already.
+
+    Raises:
+        ConfigError: if the new configuration would measure the images anew.
+        InputMissingError: if the run wasn't scanned.
+        TryAgainError: if another run, or a job of one, uses the output.
+    """
+    from tierflow.scoring.check import check
+
+    check(workflow.config)
+    output = workflow.output
+    shards_of(output)
+    with run_lock(output):
+        former = load(output / "config.yaml")
+        for step in ("scan", "extract"):
+            if former.digest(STEPS[step].settings) != workflow.config.digest(STEPS[step].settings):
+                raise ConfigError(
+                    f"{output}: the new configuration changes {', '.join(STEPS[step].settings)}, on which the "
+                    f"measurements depend: begin a run with it (`tierflow job scan`, Argo template tierflow-batch)"
+                )
+        clear_state(output)
+        remove_leftovers(output)
+        prepare(workflow.config.model_dump() | {"output": str(output)}, mode="write")
+
+
+def approve(output: Path, *, answer: str) -> None:
+    """Go on or end, as a person said who saw what the policy would do.
+
+    Raises:
+        TooManyFailedError: if the answer is NO.
+        ConfigError: if it is neither YES nor NO.
+    """
+    if answer == "YES":
+        return
+    counts = policy_values(output)["tiers"]
+    if answer != "NO":
+        raise ConfigError(f"the answer is {answer!r}: expected YES or NO; nothing was placed")
+    raise TooManyFailedError(
+        f"a person answered NO to placing {counts} (objects by tier): nothing was placed, every file is where it was. "
+        f"Change score or policy with tierflow-rescore for output {output}, or submit again and answer YES"
+    )
+
+
+def work(output: Path, *, steps: Sequence[str], part: Part | None = None, keep: InPlace | None = None) -> Done:
     """Carry out steps of a run that was begun, where they are out of date.
 
     One shard that fails doesn't stop the others of the part.
@@ -91,6 +141,7 @@ def work(output: Path, *, steps: Sequence[str], part: Part | None = None) -> Don
         output: Output folder.
         steps: Names of steps, in their order; all of shards, or all of the whole data set.
         part: Which shards; None for all.
+        keep: Keeps an output on an object store in step; None for a folder.
 
     Raises:
         ConfigError: if a step is unknown, or steps of shards and of the data set are mixed.
@@ -109,7 +160,8 @@ def work(output: Path, *, steps: Sequence[str], part: Part | None = None) -> Don
             shards = part.of_items(shards_of(output)) if part else shards_of(output)
         for shard in shards:
             try:
-                _run_steps(output, wanted, shard, done)
+                (keep or InPlace()).before(wanted, shard)
+                _run_steps(output, wanted, shard, done, keep or InPlace())
             except (TierflowError, OSError) as error:
                 failures.append(error)
     if failures:
@@ -126,11 +178,13 @@ def scan_values(output: Path, *, shards_per_job: Mapping[str, int], most_jobs: i
         most_jobs: No step gets more jobs than this.
 
     Returns:
-        Texts by name: `shards`, `objects`, and `<step>_jobs` for each step of `shards_per_job`.
+        Texts by name: `shards`, `objects`, and `<step>_jobs` for each step of `shards_per_job`; `publish_jobs` is
+        `place_jobs`, and 0 where no server is configured.
     """
     summary = json.loads((output / "scan" / "summary.json").read_text(encoding="utf-8"))
     shards = len(summary["shards"])
     jobs = {f"{step}_jobs": str(min(math.ceil(shards / n), most_jobs)) for step, n in shards_per_job.items()}
+    jobs["publish_jobs"] = jobs.get("place_jobs", "0") if _configured(output, ["publish"]) else "0"
     return {"shards": str(shards), "objects": str(summary["objects"]), **jobs}
 
 
@@ -138,14 +192,18 @@ def policy_values(output: Path) -> dict[str, str]:
     """Return what an engine must know after `policy`, to ask a person before anything is placed.
 
     Returns:
-        Texts by name: `tiers` (objects by tier, JSON) and `removed_share` (share, 0 to 1, of objects in quarantine or
-        in a tier with the driver `trash`).
+        Texts by name: `tiers` (objects by tier, JSON), `removed_share` (share, 0 to 1, of objects in quarantine or
+        in a tier with the driver `trash`) and `quarantine_share`.
     """
     config = load(output / "config.yaml")
     counts: dict[str, int] = json.loads((output / "policy.json").read_text(encoding="utf-8"))["counts"]
     removed = sum(n for tier, n in counts.items() if tier == "quarantine" or config.tier(tier).driver == "trash")
-    share = removed / max(sum(counts.values()), 1)
-    return {"tiers": json.dumps(counts, sort_keys=True), "removed_share": f"{share:.6f}"}
+    objects = max(sum(counts.values()), 1)
+    return {
+        "tiers": json.dumps(counts, sort_keys=True),
+        "removed_share": f"{removed / objects:.6f}",
+        "quarantine_share": f"{counts.get('quarantine', 0) / objects:.6f}",
+    }
 
 
 def state_of(output: Path) -> Iterator[tuple[str, int, int]]:
@@ -170,7 +228,7 @@ def _configured(output: Path, steps: Sequence[str]) -> list[str]:
     return [step for step in steps if step != "publish" or url]
 
 
-def _run_steps(output: Path, steps: Sequence[str], shard: str | None, done: Done) -> None:
+def _run_steps(output: Path, steps: Sequence[str], shard: str | None, done: Done, keep: InPlace) -> None:
     for step in steps:
         settings = output / SETTINGS_FOLDER / step
         if is_newer(results(step, output, shard=shard), sources(step, output, shard=shard, settings=settings)):
@@ -185,4 +243,5 @@ def _run_steps(output: Path, steps: Sequence[str], shard: str | None, done: Done
             costs.append(log, f"tierflow: {error}")
             raise
         costs.append(log, json.dumps(costs.cost_of(step, step_s=time.perf_counter() - started)))
+        keep.after(step, shard)
         done.ran += 1

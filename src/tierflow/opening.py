@@ -105,7 +105,7 @@ def _napari(catalogue: Catalogue, query: Query, *, total: int, folder: Path | No
             "napari isn't installed: `pip install 'napari[all]'` and run the same command again, or use --open folder"
         )
     found = [found.path for found in located(catalogue, query)]
-    there = [str(path) for path in found if path.is_file()]
+    there = [str(path) for path in found if isinstance(path, Path) and path.is_file()]
     if not there:
         raise InputMissingError(f"none of the {len(found):,} files is there, the first {found[0]}: mount its share")
     if not has_screen():

@@ -29,9 +29,12 @@ from tierflow.io.atomic import write_text
 from tierflow.live import watch
 from tierflow.lock import run_lock
 from tierflow.output_folder import STATE, clear_state, notes_of, remove_leftovers, require_room
+from tierflow.render.profiles import profile_arguments
 from tierflow.render.snakemake import snakefile
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from rich.console import Console
 
     from tierflow.render.snakemake import Workflow
@@ -47,24 +50,35 @@ _ERRORS: dict[int, type[TierflowError]] = {
 }
 
 
-def execute(workflow: Workflow, *, cores: int | None, target: str, dry_run: bool, console: Console) -> None:
+def execute(
+    workflow: Workflow,
+    *,
+    cores: int | None,
+    target: str,
+    dry_run: bool,
+    console: Console,
+    profiles: Sequence[str] = (),
+) -> None:
     """Bring `target` of a run up to date.
 
     Args:
         workflow: The resolved run.
-        cores: Cores to use; None for all.
+        cores: Cores to use; None for all, or for what the profiles say.
         target: Rule or file of the Snakefile.
         dry_run: Only list the jobs; nothing is written into the output.
         console: Where progress goes.
+        profiles: Names or folders of profiles, each laid over those before it; without one, jobs run here.
 
     Raises:
+        ConfigError: also if a profile isn't found or can't be used.
         TierflowError: of the class that fits what a step reported.
     """
     from tierflow.scoring.check import check
 
     check(workflow.config)
+    where = [*_where(cores, profiles), target]
     if dry_run:
-        _dry_run(workflow, cores=cores, target=target, console=console)
+        _dry_run(workflow, where=where, console=console)
         return
     require_room(workflow.output)
     with run_lock(workflow.output) as lock:
@@ -76,7 +90,7 @@ def execute(workflow: Workflow, *, cores: int | None, target: str, dry_run: bool
         log.parent.mkdir(parents=True, exist_ok=True)
         with log.open("wb") as stream:
             process = subprocess.Popen(
-                _command(workflow, configuration=configuration, cores=cores, target=target),
+                _command(workflow, configuration=configuration, where=where),
                 stdout=stream,
                 stderr=subprocess.STDOUT,
                 stdin=subprocess.DEVNULL,
@@ -96,15 +110,21 @@ def execute(workflow: Workflow, *, cores: int | None, target: str, dry_run: bool
             raise error
 
 
-def _command(workflow: Workflow, *, configuration: Path, cores: int | None, target: str) -> list[str]:
-    profile = snakefile().parent / "profiles" / "default"
+def _where(cores: int | None, profiles: Sequence[str]) -> list[str]:
+    """Return the arguments that say where jobs run, and how many."""
+    if profiles:
+        return profile_arguments(profiles) + ([] if cores is None else ["--cores", str(cores)])
+    default = snakefile().parent / "profiles" / "default"
+    return ["--workflow-profile", str(default), "--cores", "all" if cores is None else str(cores)]
+
+
+def _command(workflow: Workflow, *, configuration: Path, where: list[str]) -> list[str]:
     return [
-        *(sys.executable, "-m", "snakemake", target),
-        *("--snakefile", str(snakefile()), "--directory", str(workflow.output)),
-        *("--configfile", str(configuration), "--workflow-profile", str(profile)),
-        *("--cores", "all" if cores is None else str(cores)),
+        *(sys.executable, "-m", "snakemake", "--snakefile", str(snakefile()), "--directory", str(workflow.output)),
+        *("--configfile", str(configuration)),
         # Our own lock guards the output, and unlike Snakemake's it doesn't outlive a killed process.
         "--nolock",
+        *where,
     ]
 
 
@@ -112,12 +132,12 @@ def _tree(workflow: Workflow) -> str:
     return yaml.safe_dump(workflow.config.model_dump(mode="json") | {"output": str(workflow.output)}, sort_keys=False)
 
 
-def _dry_run(workflow: Workflow, *, cores: int | None, target: str, console: Console) -> None:
+def _dry_run(workflow: Workflow, *, where: list[str], console: Console) -> None:
     existed = workflow.output.exists()
     with tempfile.TemporaryDirectory(prefix="tierflow-") as scratch:
         configuration = Path(scratch) / "run.yaml"
         write_text(configuration, _tree(workflow))
-        argv = [*_command(workflow, configuration=configuration, cores=cores, target=target), "--dry-run"]
+        argv = [*_command(workflow, configuration=configuration, where=where), "--dry-run"]
         done = subprocess.run(argv, capture_output=True, text=True, check=False)
     if not existed:
         # Snakemake makes its working directory even for a dry run.

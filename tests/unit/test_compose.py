@@ -328,28 +328,6 @@ def test_the_parser_would_notice():
             parse(wrong)
 
 
-def test_the_containerfile():
-    text = (ROOT / "envs" / "Containerfile").read_text()
-    stages = re.findall(r"^FROM (\S+)(?: AS (\w+))?$", text, re.MULTILINE)
-    assert stages == [("${BASE}", "build"), ("${BASE}", "")]
-    base = re.search(r"^ARG BASE=(\S+)$", text, re.MULTILINE)[1]
-    assert re.search(r":[0-9]+\.[0-9]+", base)
-    assert "--constraint envs/constraints.txt" in text
-    final = text.rpartition("FROM ")[2]
-    assert re.search(r"^USER [1-9][0-9]*:[1-9][0-9]*$", final, re.MULTILINE), (
-        "a number, so that engines see it isn't root"
-    )
-    assert "pip" not in final
-    assert not SECRET.search(text)
-    assert "COPY . " not in text
-    kept = {line[1:] for line in (ROOT / ".containerignore").read_text().splitlines() if line.startswith("!")}
-    sources = {
-        s.removeprefix("./") for m in re.findall(r"^COPY (?!--from)(.+) \S+$", text, re.MULTILINE) for s in m.split()
-    }
-    assert sources == kept
-    assert all((ROOT / source).exists() for source in sources)
-
-
 def test_prometheus_reads_what_is_served():
     scrape = read(ROOT / "config" / "prometheus" / "scrape.yaml")
     [job] = scrape["scrape_configs"]

@@ -19,7 +19,7 @@ from tierflow.errors import QueryError
 from tierflow.metrics import PREFIX, Receipt, RunState, ShardState, exposition
 
 ROOT = Path(__file__).resolve().parents[2]
-PAGES = ("README.md", "docs/elasticsearch.md", "docs/query-language.md")
+PAGES = ("README.md", "docs/elasticsearch.md", "docs/hpc.md", "docs/query-language.md")
 FIELDS = Fields.of_schema(
     catalogue_schema(
         {"snr": ""},

@@ -42,7 +42,11 @@ def test_a_rule_says_nothing_that_the_table_should_say(step):
     text = rule_text(step)
     assert f'STEPS["{step}"].shell()' in text
     assert f'threads: STEPS["{step}"].threads' in text
-    assert f'mem_mb=STEPS["{step}"].mem_mb' in text
+    assert f'mem_mb=STEPS["{step}"].mem_mb_of' in text
+    assert f'runtime=STEPS["{step}"].runtime_of' in text
+    assert f'disk_mb=STEPS["{step}"].disk_mb' in text
+    # The engine that a job was sent by, the batch script and the step in it would each try again: 27 times for 3.
+    assert "retries" not in text, "how often to try again is said by a profile"
     assert f'settings=run.settings_files["{step}"]' in text
     assert not re.search(r"^\s*def ", text, re.MULTILINE), "functions belong into the package, where they are tested"
 

@@ -15,7 +15,9 @@ rule baseline:
         "../../envs/tierflow.yaml"
     threads: STEPS["baseline"].threads
     resources:
-        mem_mb=STEPS["baseline"].mem_mb,
+        mem_mb=STEPS["baseline"].mem_mb_of,
+        runtime=STEPS["baseline"].runtime_of,
+        disk_mb=STEPS["baseline"].disk_mb,
     params:
         config="config.yaml",
         extracts="extract",

@@ -10,7 +10,9 @@ rule extract:
         "../../envs/tierflow.yaml"
     threads: STEPS["extract"].threads
     resources:
-        mem_mb=STEPS["extract"].mem_mb,
+        mem_mb=STEPS["extract"].mem_mb_of,
+        runtime=STEPS["extract"].runtime_of,
+        disk_mb=STEPS["extract"].disk_mb,
     params:
         config="config.yaml",
     shell:

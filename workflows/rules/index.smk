@@ -14,7 +14,9 @@ rule index:
         "../../envs/tierflow.yaml"
     threads: STEPS["index"].threads
     resources:
-        mem_mb=STEPS["index"].mem_mb,
+        mem_mb=STEPS["index"].mem_mb_of,
+        runtime=STEPS["index"].runtime_of,
+        disk_mb=STEPS["index"].disk_mb,
     params:
         config="config.yaml",
     shell:

@@ -12,7 +12,9 @@ rule place:
         "../../envs/tierflow.yaml"
     threads: STEPS["place"].threads
     resources:
-        mem_mb=STEPS["place"].mem_mb,
+        mem_mb=STEPS["place"].mem_mb_of,
+        runtime=STEPS["place"].runtime_of,
+        disk_mb=STEPS["place"].disk_mb,
     params:
         config="config.yaml",
     shell:

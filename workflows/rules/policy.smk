@@ -14,7 +14,9 @@ rule policy:
         "../../envs/tierflow.yaml"
     threads: STEPS["policy"].threads
     resources:
-        mem_mb=STEPS["policy"].mem_mb,
+        mem_mb=STEPS["policy"].mem_mb_of,
+        runtime=STEPS["policy"].runtime_of,
+        disk_mb=STEPS["policy"].disk_mb,
     params:
         config="config.yaml",
         scores="score",

@@ -10,7 +10,9 @@ rule publish:
         "../../envs/tierflow.yaml"
     threads: STEPS["publish"].threads
     resources:
-        mem_mb=STEPS["publish"].mem_mb,
+        mem_mb=STEPS["publish"].mem_mb_of,
+        runtime=STEPS["publish"].runtime_of,
+        disk_mb=STEPS["publish"].disk_mb,
     params:
         config="config.yaml",
     shell:

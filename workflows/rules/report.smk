@@ -16,7 +16,9 @@ rule report:
         "../../envs/tierflow.yaml"
     threads: STEPS["report"].threads
     resources:
-        mem_mb=STEPS["report"].mem_mb,
+        mem_mb=STEPS["report"].mem_mb_of,
+        runtime=STEPS["report"].runtime_of,
+        disk_mb=STEPS["report"].disk_mb,
     params:
         config="config.yaml",
         catalogue="catalogue",

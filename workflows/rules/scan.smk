@@ -9,7 +9,9 @@ checkpoint scan:
         "../../envs/tierflow.yaml"
     threads: STEPS["scan"].threads
     resources:
-        mem_mb=STEPS["scan"].mem_mb,
+        mem_mb=STEPS["scan"].mem_mb_of,
+        runtime=STEPS["scan"].runtime_of,
+        disk_mb=STEPS["scan"].disk_mb,
     params:
         config="config.yaml",
     shell:

@@ -13,7 +13,9 @@ rule score:
         "../../envs/tierflow.yaml"
     threads: STEPS["score"].threads
     resources:
-        mem_mb=STEPS["score"].mem_mb,
+        mem_mb=STEPS["score"].mem_mb_of,
+        runtime=STEPS["score"].runtime_of,
+        disk_mb=STEPS["score"].disk_mb,
     params:
         config="config.yaml",
     shell:

@@ -12,13 +12,17 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Literal
 
 from tierflow.catalogue.manifest import MANIFEST, Entry
-from tierflow.errors import is_passing
+from tierflow.errors import TryAgainError, is_passing
+from tierflow.objectstore.connect import StorePath
 from tierflow.tiers.base import ChangedError, CopyError, Order
-from tierflow.tiers.files import changed_text, copy_verified, link_text_of, look, make_link, sha256_of
+from tierflow.tiers.copy import copy_any
+from tierflow.tiers.files import changed_text, link_text_of, look, make_link, sha256_of
 from tierflow.tiers.names import candidates, is_safe
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from tierflow.objectstore.connect import Place
 
 How = Literal["copy", "link"]
 _MISSING = "{} isn't there: mount its share, or run `tierflow verify` on its run to learn where the file went"
@@ -42,7 +46,7 @@ class Wanted:
     object_id: str
     run: str
     name: bytes
-    source: Path
+    source: Place
     sha256: str | None
     size: int
     input: str = ""
@@ -72,6 +76,8 @@ class Bringer:
             return self._entry(file, "changed", problem=str(error))
         except CopyError as error:
             return self._entry(file, "failed", problem=str(error))
+        except TryAgainError:
+            raise
         except OSError as error:
             if is_passing(error) and error.errno != errno.EIO:
                 raise
@@ -106,8 +112,10 @@ class Bringer:
 
     def _make(self, file: Wanted, target: Path, expected: str) -> str:
         if self._how == "copy":
-            copy_verified(Order(file.object_id, file.source, target, expected))
+            copy_any(Order(file.object_id, file.source, target, expected))
             return "copied"
+        if isinstance(file.source, StorePath):
+            raise CopyError(f"{file.source} lies in an object store, where no link can lead: fetch without --link")
         self._require(file, expected)
         info = file.source.stat()
         make_link(str(file.source), target, object_id=file.object_id, times_ns=(info.st_atime_ns, info.st_mtime_ns))
@@ -159,7 +167,7 @@ class Bringer:
         return Entry(
             object_id=file.object_id,
             path=b"" if target is None else os.fsencode(target.relative_to(self._folder)),
-            source=os.fsencode(file.source),
+            source=os.fsencode(str(file.source)),
             sha256=file.sha256 or "",
             bytes=file.size,
             status=status,
@@ -177,7 +185,9 @@ def folder_of_run(run: str) -> str:
     return re.sub(r"[^\w+=@-]+", "_", run)[:_MAX_RUN] or "run"
 
 
-def _exists(path: Path) -> bool:
+def _exists(path: Place) -> bool:
+    if isinstance(path, StorePath):
+        return path.exists()
     try:
         path.stat()
     except (FileNotFoundError, NotADirectoryError):

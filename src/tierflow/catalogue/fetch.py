@@ -15,6 +15,7 @@ from tierflow.catalogue.located import located
 from tierflow.catalogue.manifest import Entry, read_manifest, write_manifest
 from tierflow.catalogue.query import Query
 from tierflow.errors import ConfigError, TierflowError, TryAgainError, is_passing
+from tierflow.objectstore.connect import is_url
 from tierflow.tiers.base import CopyError
 from tierflow.tiers.files import remove_parts
 
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 
     from tierflow.catalogue.base import Catalogue
     from tierflow.catalogue.bring import How
+    from tierflow.objectstore.connect import Place
 
 _COLUMNS = ("sha256", "bytes")
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
@@ -150,7 +152,7 @@ def _alone(folder: Path) -> Iterator[bool]:
 
 def _remove_parts(files: list[Wanted], bringer: Bringer) -> None:
     """Remove the unfinished copies that a killed call left."""
-    places: dict[Path, set[str]] = {}
+    places: dict[Place, set[str]] = {}
     for file in files:
         with suppress(CopyError):
             places.setdefault(bringer.first_name(file).parent, set()).add(file.object_id)
@@ -160,8 +162,12 @@ def _remove_parts(files: list[Wanted], bringer: Bringer) -> None:
 def _require_outside(folder: Path, files: list[Wanted]) -> None:
     """Refuse a folder in which the next scan or placement would meet the fetched files."""
     real = Path(os.path.realpath(folder))
-    roots = {os.fsdecode(os.fsencode(file.source).removesuffix(b"/" + file.name)) for file in files}
-    for root in sorted(roots | {file.input for file in files if file.input}):
+    roots = {
+        os.fsdecode(os.fsencode(file.source).removesuffix(b"/" + file.name))
+        for file in files
+        if isinstance(file.source, Path)
+    }
+    for root in sorted(roots | {file.input for file in files if file.input and not is_url(file.input)}):
         place = Path(os.path.realpath(root))
         if real.is_relative_to(place) and not place.is_file():
             raise ConfigError(f"{folder} lies in {place}, where the files of the search are: choose a folder outside")

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from math import prod
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -13,16 +16,19 @@ from tierflow.io.plane import Outline
 from tierflow.io.readers import load, planes
 from tierflow.io.readers.load import file_errors
 from tierflow.io.readers.sniff import HEAD_BYTES, kind_of
+from tierflow.io.remote import load_remote
+from tierflow.objectstore.connect import StorePath
 from tierflow.tiers.base import ChangedError
 from tierflow.tiers.files import changed_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
-    from pathlib import Path
 
     from numpy.typing import DTypeLike, NDArray
 
     from tierflow.io.plane import Plane
+    from tierflow.io.readers.load import Loaded
+    from tierflow.objectstore.connect import Place
 
     Pixels = NDArray[np.generic[Any]]
 
@@ -62,7 +68,7 @@ class Image:
         record: What the catalogue says about it.
     """
 
-    path: Path
+    path: Place
     record: Mapping[str, Any] = field(repr=False)
     _layout: Layout | None = field(default=None, repr=False)
 
@@ -93,11 +99,12 @@ class Image:
             ChangedError: if the file isn't the one that was measured.
             ObjectError: if it is missing, damaged or of an unsupported kind.
         """
-        loaded = load(self.path)
-        recorded = self.record.get("sha256")
-        if recorded is not None and loaded.sha256 != recorded:
-            raise ChangedError(changed_text(self.path, f"SHA-256 {loaded.sha256[:12]}..., recorded {recorded[:12]}..."))
-        yield from planes(loaded, max_plane_mb=MAX_PLANE_MB)
+        with _loaded(self.path) as loaded:
+            recorded = self.record.get("sha256")
+            if recorded is not None and loaded.sha256 != recorded:
+                difference = f"SHA-256 {loaded.sha256[:12]}..., recorded {recorded[:12]}..."
+                raise ChangedError(changed_text(self.path, difference))
+            yield from planes(loaded, max_plane_mb=MAX_PLANE_MB)
 
     def load(self) -> Pixels:
         """Read all planes into one array.
@@ -127,6 +134,8 @@ class Image:
         return pixels.copy() if dtype is None and copy else pixels if dtype is None else pixels.astype(dtype)
 
     def _outlines(self) -> list[Outline]:
+        if isinstance(self.path, StorePath):
+            return [_outline(plane) for plane in self.planes()]
         with file_errors(self.path), self.path.open("rb") as handle:
             kind = kind_of(handle.read(HEAD_BYTES))
         if kind == "tiff":
@@ -140,6 +149,16 @@ class Image:
         if self._layout is None:
             self._layout = _recorded(self.record) or _layout_of(self.path, self._outlines())
         return self._layout
+
+
+@contextmanager
+def _loaded(path: Place) -> Iterator[Loaded]:
+    """Read a file, also from an object store; a large one from there lies on the disk meanwhile."""
+    if isinstance(path, StorePath):
+        with TemporaryDirectory(prefix="tierflow-read-") as scratch:
+            yield load_remote(path, scratch=Path(scratch))
+        return
+    yield load(path)
 
 
 def _recorded(record: Mapping[str, Any]) -> Layout | None:
@@ -159,7 +178,7 @@ def _outline(plane: Plane) -> Outline:
     return Outline((plane.series, plane.c, plane.z, plane.t), plane.pixels.shape, plane.pixels.dtype)
 
 
-def _layout_of(path: Path, found: Sequence[Outline]) -> Layout:
+def _layout_of(path: Place, found: Sequence[Outline]) -> Layout:
     kinds = {(plane.shape, plane.dtype) for plane in found}
     if len(kinds) != 1:
         told = ", ".join(sorted(f"{' x '.join(map(str, shape))} {dtype}" for shape, dtype in kinds))

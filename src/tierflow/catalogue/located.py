@@ -8,11 +8,13 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from tierflow.catalogue.parquet import current_path
 from tierflow.catalogue.query import Query
+from tierflow.objectstore.connect import is_url, place_at
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from tierflow.catalogue.base import Catalogue, Folders
+    from tierflow.objectstore.connect import Place
 
 NEEDED = ("object_id", "path", "path_bytes", "run", "destination")
 """Columns without which a file can't be found."""
@@ -27,7 +29,7 @@ class Located(NamedTuple):
         folders: Folders of its run.
     """
 
-    path: Path
+    path: Place
     record: dict[str, Any]
     folders: Folders
 
@@ -49,8 +51,8 @@ def located(catalogue: Catalogue, query: Query) -> Iterator[Located]:
             yield Located(place_of(record, folders[run]), record, folders[run])
 
 
-def place_of(record: Mapping[str, Any], folders: Folders) -> Path:
-    """Return where an object's file is now, as an absolute path.
+def place_of(record: Mapping[str, Any], folders: Folders) -> Place:
+    """Return where an object's file is now, as an absolute path or a place in an object store.
 
     Args:
         record: At least the columns `path`, `path_bytes` and `destination`.
@@ -63,4 +65,5 @@ def place_of(record: Mapping[str, Any], folders: Folders) -> Path:
         source=folders.source,
         output=Path(folders.output),
     )
-    return Path(os.fsdecode(raw)).absolute()
+    text = os.fsdecode(raw)
+    return place_at(text) if is_url(text) else Path(text).absolute()

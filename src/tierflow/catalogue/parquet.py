@@ -40,6 +40,7 @@ from tierflow.catalogue.query import (
     check,
 )
 from tierflow.catalogue.sql import Sql, quoted
+from tierflow.objectstore.connect import is_url
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -264,6 +265,8 @@ def current_path(*, path: str, path_bytes: bytes, destination: str | None, sourc
     """
     if destination is None:
         return os.fsencode(source).rstrip(b"/") + b"/" + path_bytes
+    if is_url(destination):
+        return destination.encode()
     # Destinations end with the path, in which bytes that aren't UTF-8 were made readable: take the true ones.
     folder = destination.removesuffix(path)
     raw = os.fsencode(folder) + path_bytes if folder != destination else os.fsencode(destination)

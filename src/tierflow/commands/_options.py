@@ -25,6 +25,15 @@ Settings = Annotated[
     ),
 ]
 Cores = Annotated[int | None, Parameter(name=["--cores", "-j"], help="Processor cores to use; all without it.")]
+Profiles = Annotated[
+    list[str] | None,
+    Parameter(
+        name="--profile",
+        negative=(),
+        help="Where jobs run: slurm, cluster-generic, or a folder with a profile.yaml; each one given is "
+        "laid over those before it. This machine without it.",
+    ),
+]
 DryRun = Annotated[
     bool, Parameter(name=["--dry-run", "-n"], negative=(), help="Say what would be done, and do nothing.")
 ]
@@ -66,12 +75,17 @@ def configured(
         # With every default spelt out, `tiers.A.driver=copy` changes one key and keeps the other tiers.
         tree = validate(tree).model_dump(mode="json")
     for setting in settings or []:
-        tree = merge(tree, _parse_setting(setting), whole=())
+        tree = merge(tree, parse_setting(setting), whole=())
     validate(tree, where="--set" if settings else str(config or "configuration"))
     return tree
 
 
-def _parse_setting(setting: str) -> dict[str, Any]:
+def parse_setting(setting: str) -> dict[str, Any]:
+    """Read `KEY=VALUE` as the mapping that it changes.
+
+    Raises:
+        ConfigError: if it isn't of that form, or the value isn't YAML.
+    """
     key, sign, text = setting.partition("=")
     if not sign or not key.strip():
         raise ConfigError(f"--set {setting!r}: expected KEY=VALUE, such as --set score.function=haste")

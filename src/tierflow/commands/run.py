@@ -2,31 +2,35 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 from cyclopts import Parameter
 from rich.console import Console
 
-from tierflow.commands._options import ConfigFile, Cores, Dataset, DryRun, Params, Settings, configured
+from tierflow.commands._options import ConfigFile, Cores, Dataset, DryRun, Params, Profiles, Settings, configured
 from tierflow.errors import ConfigError, InputMissingError
+from tierflow.io.remote import input_root, require_root
+from tierflow.objectstore.connect import StorePath, is_url
 from tierflow.render.snakemake import resolve
 from tierflow.runner import execute
 from tierflow.summary import show_summary
 
 
 def run(
-    input: Annotated[Path | None, Parameter(help="Folder of images.")] = None,  # noqa: A002
+    input: Annotated[  # noqa: A002
+        str | None, Parameter(help="Folder of images, or a place on an object store such as s3://bucket/plates/P1.")
+    ] = None,
     /,
     *,
     output: Annotated[
-        Path | None, Parameter(name=["--output", "-o"], help="Folder for the results; `<INPUT>-tierflow` without it.")
+        str | None, Parameter(name=["--output", "-o"], help="Folder for the results; `<INPUT>-tierflow` without it.")
     ] = None,
     config: ConfigFile = None,
     params: Params = None,
     dataset: Dataset = None,
     set: Settings = None,  # noqa: A002
     cores: Cores = None,
+    profile: Profiles = None,
     dry_run: DryRun = False,
 ) -> None:
     """Measure, score, place, catalogue and report every image of a folder.
@@ -35,14 +39,21 @@ def run(
     """
     tree = configured({}, config=config, settings=set, params=params, dataset=dataset)
     if input is not None:
-        tree["input"] = str(input)
+        tree["input"] = input
     if not tree.get("input"):
         raise ConfigError("no input: give the folder of images, such as `tierflow run my_plate`")
-    workflow = resolve(tree | ({"output": str(output)} if output else {}))
-    source = Path(workflow.config.input or "")
-    if not source.exists():
+    if output and is_url(output):
+        raise ConfigError(
+            f"--output {output}: `tierflow run` writes to folders. Give a folder, and copy it there afterwards; "
+            "or have an engine call `tierflow job scan|run|summary`, which write to a store (docs/object-stores.md)"
+        )
+    workflow = resolve(tree | ({"output": output} if output else {}))
+    source = input_root(workflow.config.input or "")
+    if isinstance(source, StorePath):
+        require_root(source)
+    elif not source.exists():
         raise InputMissingError(f"input folder {source} does not exist: check the path, and that its share is mounted")
     console = Console(stderr=True)
-    execute(workflow, cores=cores, target="all", dry_run=dry_run, console=console)
+    execute(workflow, cores=cores, target="all", dry_run=dry_run, console=console, profiles=profile or ())
     if not dry_run:
         show_summary(workflow.output, Console())

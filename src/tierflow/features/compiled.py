@@ -4,7 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
-from numba import njit
+from tierflow.features import processor
+
+# numba reads its environment variables when it is imported.
+processor.prepare()
+
+from numba import njit  # noqa: E402
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -16,7 +21,7 @@ def compiled(*, fastmath: bool = False) -> Callable[[Function], Function]:
     """Return a decorator that compiles a function at its first call, with the lock of the interpreter released.
 
     The machine code is kept beside the source, or in the user's cache folder (NUMBA_CACHE_DIR names another place), per
-    processor type, so that later processes only load it.
+    level of processor (see `processor`), so that later processes only load it. A container image brings it along.
 
     Args:
         fastmath: Whether floating-point sums may be reordered; never where NaN is looked for.

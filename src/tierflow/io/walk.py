@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from tierflow.config import Config, Scan
+    from tierflow.objectstore.connect import Place
 
 LINKED_FOLDER = "linked_folder"
 SEEN_FOLDER = "folder_seen_before"
@@ -27,9 +28,10 @@ OWN_FOLDER = "own_folder"
 ZARR_FOLDER = "zarr_folder"
 SPECIAL_FILE = "special_file"
 VANISHED = "vanished_while_scanning"
+UNSAFE_KEY = "unsafe_key"
 
 # The folder of the run lock, which every output holds.
-_RUN_MARK = b".tierflow"
+RUN_MARK = b".tierflow"
 
 EXAMPLES = 3
 """Names kept per reason, so that a user sees what was meant."""
@@ -111,18 +113,40 @@ def own_folders(config: Config, output: Path) -> list[Path]:
     return [output, *(output / Path(root).expanduser() for root in roots if root and "://" not in root)]
 
 
-def fingerprint(root: Path, config: Config, *, output: Path) -> str:
+def walk_input(root: Place, config: Config, *, output: Path) -> Walk:
+    """List the files of an input, a folder or a place on a store, that a configuration takes.
+
+    Args:
+        root: The input.
+        config: The configuration.
+        output: Folder of the results.
+
+    Raises:
+        InputMissingError: if the root isn't there or can't be listed.
+        ConfigError: if credentials or bucket of a store are wrong.
+        TryAgainError: if the storage is away.
+    """
+    if isinstance(root, Path):
+        return walk(root, config.scan, skip_folders=own_folders(config, output))
+    # Imported here: those who read folders needn't wait for the client of a store.
+    from tierflow.io.remote_walk import walk_remote
+
+    roots = (config.tier(name).root for name in (*config.tiers, QUARANTINE))
+    return walk_remote(root, config.scan, skip=[text for text in roots if text and "://" in text])
+
+
+def fingerprint(root: Place, config: Config, *, output: Path) -> str:
     """Return a digest of what a scan would take, to notice new, changed and removed files.
 
     No file is opened. A root that isn't there has a digest too: it is the scan that says what is wrong.
 
     Args:
-        root: The input folder.
+        root: The input folder, or a place on a store.
         config: The configuration.
         output: Folder of the results.
     """
     try:
-        files = walk(root, config.scan, skip_folders=own_folders(config, output)).files
+        files = walk_input(root, config, output=output).files
     except InputMissingError:
         files = []
     lines = (b"%b\0%d\0%d" % (file.path, file.size, file.mtime_ns) for file in files)
@@ -167,7 +191,7 @@ class _Walker:
         except OSError as error:
             self._unlisted(folder, error)
             return
-        if folder and any(entry.name == _RUN_MARK for entry in entries):
+        if folder and any(entry.name == RUN_MARK for entry in entries):
             self._results(folder)
             return
         prefix = folder + b"/" if folder else b""
@@ -182,10 +206,7 @@ class _Walker:
 
     def _folder(self, path: bytes, into: list[bytes]) -> None:
         text = display_path(path)
-        name = text.rpartition("/")[2]
-        reason = self.selection.skip_folder(name, text)
-        if reason is None and name.lower().endswith(".zarr"):
-            reason = ZARR_FOLDER
+        reason = folder_reason(self.selection, text)
         if reason is None and self.own and _identity(self._absolute(path)) in self.own:
             reason = OWN_FOLDER
         if reason is None and self.follow and not self._is_new(path):
@@ -257,10 +278,7 @@ class _Walker:
         """Leave out the output of another run: its tiers hold links to images that may be found here as well."""
         text = display_path(folder)
         self.found.skip(OWN_FOLDER, text)
-        self.found.warnings.append(
-            f"folder {text} holds the results of another tierflow run and was left out; if that is wrong, "
-            "scan it by itself"
-        )
+        self.found.warnings.append(results_warning(text))
 
     def _unlisted(self, folder: bytes, error: OSError) -> None:
         self._raise_if_passing(error, folder)
@@ -285,16 +303,36 @@ class _Walker:
                 f"folder {display_path(self._absolute(folder))} can't be listed: its files are not part of this scan; "
                 "give yourself read access (chmod u+rX) or name it in scan.exclude, then run again"
             )
-        for ending in sorted(FOREIGN_EXTENSIONS & self.found.extensions.keys()):
-            self.found.warnings.append(
-                f"{self.found.extensions[ending]} {ending} files were left out: tierflow doesn't read this format; "
-                "export them as OME-TIFF to have them measured"
-            )
-        if groups := self.found.skipped[ZARR_FOLDER]:
-            self.found.warnings.append(f"{groups} .zarr folders were left out: tierflow doesn't read OME-Zarr yet")
+        warn_of_kinds(self.found)
 
     def _absolute(self, path: bytes) -> bytes:
         return os.path.join(self.root, path) if path else self.root  # noqa: PTH118 - pathlib can't hold bytes
+
+
+def folder_reason(selection: Selection, path: str) -> str | None:
+    """Return why a folder is left out by its name, or None to enter it."""
+    name = path.rpartition("/")[2]
+    reason = selection.skip_folder(name, path)
+    return ZARR_FOLDER if reason is None and name.lower().endswith(".zarr") else reason
+
+
+def results_warning(folder: str) -> str:
+    """Say that a folder with the results of another run was left out."""
+    return (
+        f"folder {folder} holds the results of another tierflow run and was left out; if that is wrong, "
+        "scan it by itself"
+    )
+
+
+def warn_of_kinds(found: Walk) -> None:
+    """Add warnings of images that were left out because no reader opens their kind."""
+    for ending in sorted(FOREIGN_EXTENSIONS & found.extensions.keys()):
+        found.warnings.append(
+            f"{found.extensions[ending]} {ending} files were left out: tierflow doesn't read this format; "
+            "export them as OME-TIFF to have them measured"
+        )
+    if groups := found.skipped[ZARR_FOLDER]:
+        found.warnings.append(f"{groups} .zarr folders were left out: tierflow doesn't read OME-Zarr yet")
 
 
 def _no_root(root: str, error: OSError) -> str:

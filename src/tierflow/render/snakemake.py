@@ -18,6 +18,7 @@ from tierflow.config_io import merge, read_tree, validate
 from tierflow.config_io import write as write_config
 from tierflow.errors import ConfigError
 from tierflow.io.atomic import write_text
+from tierflow.io.remote import input_root, input_text
 from tierflow.io.walk import fingerprint
 from tierflow.steps import STEPS
 
@@ -76,7 +77,7 @@ class Workflow:
     def _other_files(self, step: str) -> str:
         """Return a digest of the files that a step reads besides tables and configuration."""
         if step == "scan":
-            return fingerprint(Path(self.config.input or ""), self.config, output=self.output)
+            return fingerprint(input_root(self.config.input or ""), self.config, output=self.output)
         # Imported late: a Snakefile is parsed in every job on a cluster, and only the first asks this.
         if step == "place":
             from tierflow import corrections
@@ -125,14 +126,15 @@ def resolve(tree: Mapping[str, Any]) -> Workflow:
     config = validate(tree)
     if not config.input:
         raise ConfigError("`input` is missing: give the folder of images, such as --config input=my_plate")
-    source = Path(config.input).expanduser().absolute()
-    place = Path(str(output)).expanduser().absolute() if output else default_output(source.name)
+    source = input_root(config.input)
+    named = input_text(source)
+    place = Path(str(output)).expanduser().absolute() if output else default_output(named.rpartition("/")[2])
     found = {
         "run": config.catalogue.run or _stored_run(place) or _run_name(place),
         "elasticsearch": {"url": config.catalogue.elasticsearch.url or os.environ.get(URL_VARIABLE) or None},
     }
     table = config.metadata.table and str(Path(config.metadata.table).expanduser().absolute())
-    changes = {"input": str(source), "catalogue": found, "metadata": {"table": table}}
+    changes = {"input": named, "catalogue": found, "metadata": {"table": table}}
     return Workflow(config=validate(merge(tree, changes)), output=place)
 
 

@@ -23,6 +23,7 @@ WORDS = {
     walk.ZARR_FOLDER: "OME-Zarr folders",
     walk.SPECIAL_FILE: "pipes, sockets or devices",
     walk.VANISHED: "gone while scanning",
+    walk.UNSAFE_KEY: "keys with an empty part (//)",
 }
 """What each reason of `Walk.skipped` means, to follow a number."""
 

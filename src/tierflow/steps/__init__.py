@@ -31,6 +31,9 @@ class Step:
         settings: Sections of the configuration that change its result.
         threads: Cores it uses.
         mem_mb: Memory it may need, in MB.
+        runtime_min: Minutes after which a batch system may end it: several times what the largest shard of the default
+            settings takes, because a job that is ended has to begin anew.
+        disk_mb: Room it may need on the disk of its node, in MB; tables go straight to the output.
         revision: Raised when the step gives other results for the same input, so that old results are redone.
     """
 
@@ -39,6 +42,8 @@ class Step:
     settings: tuple[str, ...]
     threads: int = 1
     mem_mb: int = 1000
+    runtime_min: int = 30
+    disk_mb: int = 1000
     revision: int = 1
 
     @property
@@ -46,6 +51,17 @@ class Step:
         """The step's function, imported now."""
         function: Callable[..., None] = import_module(f"tierflow.steps.{self.name}").run
         return function
+
+    def mem_mb_of(self, _wildcards: object, attempt: int) -> int:
+        """Return the memory, in MB, of one attempt, counted from 1; the resource function of the step's rule.
+
+        A job that was ended because it used more is given more, so that an object of unforeseen size passes in the end.
+        """
+        return self.mem_mb * attempt
+
+    def runtime_of(self, _wildcards: object, attempt: int) -> int:
+        """Return the minutes of one attempt, counted from 1; the resource function of the step's rule."""
+        return self.runtime_min * attempt
 
     def ports(self, kind: PortKind | None = None) -> list[str]:
         """Return the argument names of the step, of one kind or all, in the order of its signature."""
@@ -90,14 +106,14 @@ _INDEX_SETTINGS = ("catalogue.histogram", "catalogue.run", "catalogue.parameter_
 STEPS: dict[str, Step] = {
     step.name: step
     for step in (
-        Step("scan", "dataset", ("input", "dataset", "scan")),
-        Step("extract", "shard", ("extract",), mem_mb=1000),
-        Step("baseline", "dataset", ("baseline",)),
-        Step("score", "shard", ("score",)),
+        Step("scan", "dataset", ("input", "dataset", "scan"), runtime_min=240),
+        Step("extract", "shard", ("extract",), mem_mb=1000, runtime_min=60),
+        Step("baseline", "dataset", ("baseline",), runtime_min=60),
+        Step("score", "shard", ("score",), runtime_min=5),
         Step("policy", "dataset", ("policy", "tiers", "quarantine", "run"), mem_mb=2000),
-        Step("place", "shard", ("tiers", "quarantine", "place"), revision=2),
-        Step("index", "shard", _INDEX_SETTINGS, revision=2),
+        Step("place", "shard", ("tiers", "quarantine", "place"), runtime_min=120, revision=2),
+        Step("index", "shard", _INDEX_SETTINGS, runtime_min=10, revision=2),
         Step("publish", "shard", ("catalogue.elasticsearch",)),
-        Step("report", "dataset", ("report",), mem_mb=2000),
+        Step("report", "dataset", ("report",), mem_mb=2000, runtime_min=120),
     )
 }

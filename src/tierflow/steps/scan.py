@@ -10,13 +10,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tierflow import config_io
+from tierflow import config_io, plugins
+from tierflow.config import QUARANTINE
 from tierflow.errors import ConfigError, InputMissingError
 from tierflow.io.atomic import write_text
 from tierflow.io.identity import display_path, object_id
 from tierflow.io.layouts.detect import header_layouts
-from tierflow.io.layouts.headers import read_header
-from tierflow.io.walk import Found, Walk, own_folders, walk
+from tierflow.io.layouts.headers import read_header, read_header_of
+from tierflow.io.remote import input_root, input_text, key_below
+from tierflow.io.walk import Found, Walk, walk_input
+from tierflow.objectstore.connect import StorePath
 from tierflow.scan import store
 from tierflow.scan.naming import Naming, read_names
 from tierflow.scan.rows import Row
@@ -30,6 +33,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping, Sequence
 
     from tierflow.config import Config
+    from tierflow.objectstore.connect import Place
 
 _LOG = logging.getLogger(__name__)
 _BYTES_PER_MB = 1_000_000
@@ -64,7 +68,7 @@ def run(*, summary: Out, config: Param) -> None:
     output = summary.parent.parent
     root = _input_folder(settings, output)
     former = store.load(summary.parent / "shards")
-    found = walk(root, settings.scan, skip_folders=own_folders(settings, output))
+    found = walk_input(root, settings, output=output)
     known = _with_former(found, former, _relocated(output, former, settings))
     if not known.files:
         raise InputMissingError(_no_images(root, settings, found))
@@ -78,7 +82,7 @@ def run(*, summary: Out, config: Param) -> None:
         max_objects=settings.scan.shard_objects,
         max_bytes=settings.scan.shard_mb * _BYTES_PER_MB,
     )
-    store.save(summary.parent / "shards", shards, former, source=str(root), dataset=settings.dataset_name)
+    store.save(summary.parent / "shards", shards, former, source=input_text(root), dataset=settings.dataset_name)
     _remove_tables(output, {shard_name(number) for number in shards})
     content = _summary(root, settings, rows, shards) | _report(found, known, naming, paths)
     for warning in content["warnings"]:
@@ -94,10 +98,13 @@ def _remove_tables(output: Path, shards: Collection[str]) -> None:
                 table.unlink(missing_ok=True)
 
 
-def _input_folder(settings: Config, output: Path) -> Path:
+def _input_folder(settings: Config, output: Path) -> Place:
     if not settings.input:
         raise ConfigError("`input` is missing: give the folder of images")
-    root = Path(settings.input).expanduser().absolute()
+    root = input_root(settings.input)
+    if isinstance(root, StorePath):
+        _require_drivers(settings, root)
+        return root
     if not os.path.lexists(root):
         raise InputMissingError(
             f"input folder {root} not found: check the path, and that its disk or network share is mounted"
@@ -110,6 +117,23 @@ def _input_folder(settings: Config, output: Path) -> Path:
     if output.exists() and root.exists() and root.samefile(output):
         raise ConfigError(f"input and output are the same folder {root}: give another folder to --output")
     return root
+
+
+def _require_drivers(settings: Config, root: StorePath) -> None:
+    """Refuse before the long work what can't be placed after it."""
+    tiers = {name: settings.tier(name).driver for name in (*settings.tiers, QUARANTINE)}
+    wrong = [
+        name
+        for name, driver in tiers.items()
+        if driver == "link" or getattr(plugins.load("tiers", driver), "consumes", False)
+    ]
+    if wrong:
+        keys = ["quarantine.driver" if name == QUARANTINE else f"tiers.{name}.driver" for name in wrong]
+        raise ConfigError(
+            f"{', '.join(f'{key} is {tiers[name]!r}' for key, name in zip(keys, wrong, strict=True))}: "
+            f"objects of {root} can't be linked, and tierflow takes nothing away from a store it reads from. Use the "
+            "driver `none` (only the record says the tier) or `copy`: " + " ".join(f"--set {key}=none" for key in keys)
+        )
 
 
 def _relocated(output: Path, former: store.Former, settings: Config) -> Collection[str]:
@@ -144,10 +168,10 @@ def _with_former(found: Walk, former: store.Former, relocated: Collection[str]) 
     )
 
 
-def _header_reader(root: Path, files: Sequence[Found], former: store.Former) -> Callable[[int], Mapping[str, str]]:
+def _header_reader(root: Place, files: Sequence[Found], former: store.Former) -> Callable[[int], Mapping[str, str]]:
     """Return a reader that opens a file only when the former scan didn't read the same header."""
     from_headers = {layout.name for layout in header_layouts()}
-    base = os.fsencode(root)
+    open_header = _opener(root)
 
     def read(position: int) -> Mapping[str, str]:
         file = files[position]
@@ -155,9 +179,16 @@ def _header_reader(root: Path, files: Sequence[Found], former: store.Former) -> 
         if row is not None and row.layout in from_headers and (row.bytes, row.mtime_ns) == (file.size, file.mtime_ns):
             said = {name: str(value) for name in NAME_COLUMNS if (value := getattr(row, name)) is not None}
             return {"kind": row.layout} | said
-        return read_header(base + b"/" + file.path)
+        return open_header(file.path)
 
     return read
+
+
+def _opener(root: Place) -> Callable[[bytes], Mapping[str, str]]:
+    if isinstance(root, StorePath):
+        return lambda path: read_header_of(key_below(root, path.decode()).open, path)
+    base = os.fsencode(root)
+    return lambda path: read_header(base + b"/" + path)
 
 
 def _rows(settings: Config, files: Sequence[Found], paths: Sequence[str], naming: Naming) -> list[Row]:
@@ -171,7 +202,7 @@ def _rows(settings: Config, files: Sequence[Found], paths: Sequence[str], naming
     return rows
 
 
-def _no_images(root: Path, settings: Config, found: Walk) -> str:
+def _no_images(root: Place, settings: Config, found: Walk) -> str:
     remedy = (
         "check scan.include and scan.exclude"
         if settings.scan.include or settings.scan.exclude
@@ -181,10 +212,10 @@ def _no_images(root: Path, settings: Config, found: Walk) -> str:
     return "\n".join([f"no image files in {root}: {skipped}; check the path, or {remedy}", *found.warnings])
 
 
-def _summary(root: Path, settings: Config, rows: Sequence[Row], shards: Mapping[int, Sequence[Row]]) -> dict[str, Any]:
+def _summary(root: Place, settings: Config, rows: Sequence[Row], shards: Mapping[int, Sequence[Row]]) -> dict[str, Any]:
     channels = Counter(row.channel for row in rows if row.channel is not None)
     return {
-        "input": str(root),
+        "input": input_text(root),
         "dataset": settings.dataset_name,
         "objects": len(rows),
         "bytes": sum(row.bytes for row in rows),

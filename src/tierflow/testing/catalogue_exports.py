@@ -87,10 +87,10 @@ class CatalogueExports:
         """The folders of a run lead to the same places, beside the record they belong to."""
         query = Query(sort=(Sort("path"),), limit=None)
         found = list(located(catalogue, query))
-        assert [os.fsencode(each.path) for each in found] == list(catalogue.paths(query))
+        assert [os.fsencode(str(each.path)) for each in found] == list(catalogue.paths(query))
         assert {each.folders.source for each in found} == {"/input"}
         assert [each.record["path_bytes"] for each in found if each.record["destination"] is None] == [
-            os.fsencode(each.path).removeprefix(b"/input/") for each in found if each.record["destination"] is None
+            os.fsencode(str(each.path)).removeprefix(b"/input/") for each in found if each.record["destination"] is None
         ]
 
     def test_unknown_format(self, catalogue: Catalogue) -> None:

@@ -9,11 +9,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, Literal, NamedTuple, Protocol
 
-from tierflow.errors import ObjectError
+from tierflow.errors import ConfigError, ObjectError
+from tierflow.objectstore.base import NO_LABELS, Labels
+from tierflow.objectstore.connect import StorePath
 
 if TYPE_CHECKING:
     import os
     from pathlib import Path
+
+    from tierflow.objectstore.connect import Place
 
 How = Literal["hard_link", "symbolic_link", "copy"]
 
@@ -67,17 +71,34 @@ class Order:
 
     Attributes:
         object_id: The object.
-        origin: Where its bytes are now; may be a symbolic link.
-        destination: Name to make; its folder exists, the name must be free.
+        origin: Where its bytes are now; may be a symbolic link, or a key in an object store.
+        destination: Name to make; its folder exists, the name must be free. A key only for drivers that take URLs.
         sha256: Hash of the bytes that were measured, or None when they could not be read.
         durable: Sync the file to the disk before it gets its name.
+        labels: Storage class and tags for a destination in an object store.
+        ledger: Folder for notes on unfinished uploads; None: an upload that was cut off begins anew.
+        mode: Permission bits that a file gets whose origin lies in an object store; None: those of any new file.
+        mtime_ns: Time of last change that such a file gets, ns since 1970; None: the store's.
     """
 
     object_id: str
-    origin: Path
-    destination: Path
+    origin: Place
+    destination: Place
     sha256: str | None = None
     durable: bool = True
+    labels: Labels = NO_LABELS
+    ledger: Path | None = None
+    mode: int | None = None
+    mtime_ns: int | None = None
+
+    @property
+    def paths(self) -> tuple[Path, Path]:
+        """Origin and destination of a driver that knows files only.
+
+        Raises:
+            ConfigError: when one of them is a key in an object store.
+        """
+        return _local(self.origin), _local(self.destination)
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,12 +135,18 @@ class Placed:
         link_text: What the source pointed to, where it was a symbolic link.
     """
 
-    source: Path
-    destination: Path
+    source: Place
+    destination: Place
     how: How
     sha256: str | None
     stamp: Stamp
     link_text: str | None = None
+
+
+def _local(place: Place) -> Path:
+    if isinstance(place, StorePath):
+        raise ConfigError(f"{place} lies in an object store: use the driver `copy` or `move` for it")
+    return place
 
 
 class TierDriver(Protocol):
@@ -130,6 +157,8 @@ class TierDriver(Protocol):
         places: Whether it makes a destination at all; False: objects stay at their source.
         consumes: Whether the origin is removed once the destination stands and the journal says so.
         folder: Folder in the output that holds the tier's own folder where the configuration gives no root.
+
+    A driver whose class has `takes_urls = True` may be given keys of object stores as origins and destinations.
     """
 
     name: ClassVar[str]

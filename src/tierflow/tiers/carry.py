@@ -5,36 +5,43 @@ The order of writing and syncing is what makes every crash harmless; `design/pla
 
 from __future__ import annotations
 
-import os
 import stat
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tierflow.errors import ObjectError
+from tierflow.errors import ConfigError, ObjectError
+from tierflow.objectstore.connect import StorePath, is_url
+from tierflow.objectstore.uploads import FOLDER as UPLOADS
+from tierflow.objectstore.uploads import drop_uploads
 from tierflow.tiers.acts import (
     Outcome,
     batches,
     done_of,
+    each,
+    is_remote,
     is_whole,
     make_folders,
     new_folders,
     sync_folders,
     try_again,
+    why,
 )
-from tierflow.tiers.base import Order, Stamp
+from tierflow.tiers.base import Made, Order, Stamp
 from tierflow.tiers.clear import clear, drop
 from tierflow.tiers.decide import decide
 from tierflow.tiers.entries import Entry
-from tierflow.tiers.files import cannot, link_text_of
+from tierflow.tiers.files import cannot, link_text_of, lstat
 from tierflow.tiers.names import free_name
 from tierflow.tiers.restore import restore
 from tierflow.tiers.settle import settle
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
-    from pathlib import Path
+    import os
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
-    from tierflow.errors import TryAgainError
+    from tierflow.errors import TierflowError
+    from tierflow.objectstore.connect import Place
     from tierflow.tiers.acts import Want
     from tierflow.tiers.base import TierDriver
     from tierflow.tiers.journal import Journal
@@ -49,7 +56,7 @@ class _Job:
 
     want: Want
     driver: TierDriver
-    origin: Path
+    origin: Place
     problem: str | None
     tries: int = 0
 
@@ -62,7 +69,7 @@ class _Group:
     made: list[tuple[_Job, Entry]] = field(default_factory=list)
     failed: list[tuple[_Job, str]] = field(default_factory=list)
     again: list[_Job] = field(default_factory=list)
-    broken: TryAgainError | None = None
+    broken: list[TierflowError] = field(default_factory=list)
 
 
 def carry(
@@ -87,14 +94,15 @@ def carry(
 
     Raises:
         TryAgainError: when a tier's file system is full, read-only or away; what was done is kept.
+        ConfigError: when an object store refuses credentials, bucket or storage class; what was done is kept.
     """
     settle(journal, [want.object_id for want in wants], durable=durable)
     outcomes: dict[str, Outcome] = {}
-    back = [
-        want
-        for want in wants
-        if journal.record(want.object_id).placed and decide(journal, want, drivers[want.driver]).kind == "restore"
-    ]
+    known = [want for want in wants if journal.record(want.object_id).placed]
+    kinds = each(
+        lambda want: decide(journal, want, drivers[want.driver]).kind, known, remote=_any_remote(journal, known)
+    )
+    back = [want for want, kind in zip(known, kinds, strict=True) if kind == "restore"]
     for result in restore(journal, [want.object_id for want in back], durable=durable) if back else ():
         if result.problem is not None:
             placed = journal.record(result.object_id).placed
@@ -107,7 +115,15 @@ def carry(
         if on_batch is not None:
             on_batch(len(group))
     journal.append(b"", sync=True)
+    # Of objects that were to go to an object store and now go elsewhere. Those that failed may still go on.
+    drop_uploads(journal.output, [name for name, outcome in outcomes.items() if outcome.placement != "failed"])
     return [outcomes[want.object_id] for want in wants]
+
+
+def _any_remote(journal: Journal, wants: Iterable[Want]) -> bool:
+    return any(
+        is_url(want.wanted) or is_url(want.source) or is_remote(journal.record(want.object_id).placed) for want in wants
+    )
 
 
 def _carry_group(
@@ -116,9 +132,11 @@ def _carry_group(
     outcomes: dict[str, Outcome] = {}
     jobs: list[_Job] = []
     notes: list[Entry] = []
-    for want in wants:
+    decisions = each(
+        lambda want: decide(journal, want, drivers[want.driver]), wants, remote=_any_remote(journal, wants)
+    )
+    for want, decision in zip(wants, decisions, strict=True):
         driver = drivers[want.driver]
-        decision = decide(journal, want, driver)
         if decision.origin is not None:
             jobs.append(_Job(want, driver, decision.origin, decision.problem))
             continue
@@ -136,15 +154,17 @@ def _carry_group(
 def _place_group(journal: Journal, jobs: Sequence[_Job], *, durable: bool) -> tuple[dict[str, Outcome], list[_Job]]:
     """Place a group; return how each ended, and the jobs whose name was taken meanwhile."""
     group = _Group()
-    intents = _announce(journal, jobs, group)
-    for job, intent in intents:
-        _make(journal, job, intent, group, durable=durable)
+    remote = _any_remote(journal, [job.want for job in jobs])
+    intents = _announce(journal, jobs, group, remote=remote)
+    results = each(lambda pair: _make(journal, *pair, group, durable=durable), intents, remote=remote)
+    for (job, intent), result in zip(intents, results, strict=True):
+        _note(journal, job, intent, result, group)
     sync_folders(_touched(journal, group), durable=durable)
     if group.lines:
         journal.write(group.lines, sync=True)
     left = clear(journal, [entry.id for _, entry in group.made])
-    if group.broken is not None:
-        raise group.broken
+    if group.broken:
+        raise group.broken[0]
     outcomes = {job.want.object_id: _failure(journal, job, problem) for job, problem in group.failed}
     for job, entry in group.made:
         placed = journal.record(entry.id).placed
@@ -157,14 +177,21 @@ def _place_group(journal: Journal, jobs: Sequence[_Job], *, durable: bool) -> tu
     return outcomes, group.again
 
 
-def _announce(journal: Journal, jobs: Sequence[_Job], group: _Group) -> list[tuple[_Job, Entry]]:
+def _announce(journal: Journal, jobs: Sequence[_Job], group: _Group, *, remote: bool) -> list[tuple[_Job, Entry]]:
     """Choose names and write the intents, durably."""
-    intents = []
-    for job in jobs:
+
+    def intent(job: _Job) -> Entry | str:
         try:
-            intents.append((job, _intent(journal, job)))
+            return _intent(journal, job)
         except OSError as error:
-            group.failed.append((job, cannot("place", job.origin, error)))
+            return cannot("place", job.origin, error)
+
+    intents = []
+    for job, found in zip(jobs, each(intent, jobs, remote=remote), strict=True):
+        if isinstance(found, str):
+            group.failed.append((job, found))
+        else:
+            intents.append((job, found))
     if intents:
         journal.write([intent for _, intent in intents], sync=True)
     return intents
@@ -173,7 +200,7 @@ def _announce(journal: Journal, jobs: Sequence[_Job], group: _Group) -> list[tup
 def _intent(journal: Journal, job: _Job) -> Entry:
     want = job.want
     destination = free_name(want.wanted, want.object_id)
-    own = os.lstat(job.origin)
+    own = lstat(job.origin)
     return Entry(
         id=want.object_id,
         n=0,
@@ -187,43 +214,68 @@ def _intent(journal: Journal, job: _Job) -> Entry:
         wanted=journal.text_of(want.wanted),
         destination=journal.text_of(destination),
         sha256=want.sha256,
-        link_text=link_text_of(job.origin) if stat.S_ISLNK(own.st_mode) else None,
+        link_text=_link_text(job.origin, own),
         origin_stamp=Stamp.of(own),
         folders=new_folders(journal, destination.parent),
     )
 
 
-def _make(journal: Journal, job: _Job, intent: Entry, group: _Group, *, durable: bool) -> None:
-    """Let the driver make one destination, and note the line that says how it ended."""
+def _link_text(origin: Place, own: os.stat_result) -> str | None:
+    return link_text_of(origin) if isinstance(origin, Path) and stat.S_ISLNK(own.st_mode) else None
+
+
+def _make(journal: Journal, job: _Job, intent: Entry, group: _Group, *, durable: bool) -> Made | Exception:
+    """Let the driver make one destination; return what it made or why it didn't."""
     destination = journal.path_of(intent.destination)
-    if group.broken is not None:
-        group.lines.append(drop(journal, intent, "not begun"))
-        return
+    if group.broken:
+        return _NotBegunError()
     try:
         make_folders(destination.parent)
-        made = job.driver.publish(Order(intent.id, job.origin, destination, intent.sha256, durable))
-    except FileExistsError:
+        order = Order(
+            intent.id, job.origin, destination, intent.sha256, durable, job.want.labels, journal.output / UPLOADS
+        )
+        former = journal.record(intent.id).placed
+        if former is not None and isinstance(job.origin, StorePath):
+            order = replace(order, mode=former.mode, mtime_ns=former.mtime_ns)
+        return job.driver.publish(order)
+    except (FileExistsError, ObjectError) as error:
+        return error
+    except ConfigError as error:
+        group.broken.append(error)
+        return error
+    except OSError as error:
+        if is_whole(error):
+            group.broken.append(try_again(destination, error))
+        return error
+
+
+def _note(journal: Journal, job: _Job, intent: Entry, result: Made | Exception, group: _Group) -> None:
+    """Note the line that says how making one destination ended."""
+    destination = journal.path_of(intent.destination)
+    if isinstance(result, Made):
+        entry = done_of(intent, result, old=journal.record(intent.id).placed)
+        group.lines.append(entry)
+        group.made.append((job, entry))
+        return
+    if isinstance(result, _NotBegunError):
+        problem = "not begun"
+    elif isinstance(result, FileExistsError):
         problem = f"{destination} was taken by another program at the same moment: run again"
         if job.tries < _NAME_TRIES:
             group.again.append(replace(job, tries=job.tries + 1))
         else:
             group.failed.append((job, problem))
-    except ObjectError as error:
-        problem = str(error)
-        group.failed.append((job, problem))
-    except OSError as error:
-        problem = cannot("make", destination, error)
-        group.failed.append((job, problem))
-        group.broken = try_again(destination, error) if is_whole(error) else None
     else:
-        entry = done_of(intent, made, old=journal.record(intent.id).placed)
-        group.lines.append(entry)
-        group.made.append((job, entry))
-        return
+        problem = why("make", destination, result) if isinstance(result, OSError) else str(result)
+        group.failed.append((job, problem))
     group.lines.append(drop(journal, intent, problem))
 
 
-def _touched(journal: Journal, group: _Group) -> Iterator[Path]:
+class _NotBegunError(Exception):
+    """The tier as a whole had refused before the turn came to this object."""
+
+
+def _touched(journal: Journal, group: _Group) -> Iterator[Place]:
     """Yield the folders whose entries changed: those of the new names, and those in which folders were made."""
     for _, entry in group.made:
         yield journal.path_of(entry.destination).parent

@@ -5,18 +5,19 @@ from __future__ import annotations
 import os
 import stat
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from tierflow.errors import ObjectError
+from tierflow.objectstore.connect import StorePath
 from tierflow.tiers.acts import Outcome
 from tierflow.tiers.base import Stamp
 from tierflow.tiers.checks import has_content, is_link_with, same_target
-from tierflow.tiers.files import cannot, changed_text, look, sha256_of, target_of
+from tierflow.tiers.files import cannot, changed_text, look, lstat, sha256_of, target_of
 from tierflow.tiers.removal import is_ours
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
+    from tierflow.objectstore.connect import Place
     from tierflow.tiers.acts import Want
     from tierflow.tiers.base import TierDriver
     from tierflow.tiers.entries import Entry
@@ -38,7 +39,7 @@ class Decision:
 
     kind: Literal["rest", "note", "restore", "place"]
     outcome: Outcome | None = None
-    origin: Path | None = None
+    origin: Place | None = None
     entry: Entry | None = None
     problem: str | None = None
 
@@ -50,6 +51,10 @@ def decide(journal: Journal, want: Want, driver: TierDriver) -> Decision:
         journal: Knows where the object stands.
         want: What the policy wants.
         driver: Driver of the tier.
+
+    Raises:
+        TryAgainError: when an object store is away.
+        ConfigError: when it refuses the credentials.
     """
     placed = journal.record(want.object_id).placed
     try:
@@ -69,7 +74,7 @@ def decide(journal: Journal, want: Want, driver: TierDriver) -> Decision:
         return _failed(cannot("place", want.source, error), None)
 
 
-def _failed(problem: str, destination: Path | None = None) -> Decision:
+def _failed(problem: str, destination: Place | None = None) -> Decision:
     return Decision("rest", Outcome("failed", destination, problem))
 
 
@@ -80,6 +85,8 @@ def _first(want: Want, driver: TierDriver) -> Decision:
         return _failed(f"{want.source} isn't there any more: run again so that the input is scanned anew")
     if not driver.places:
         return Decision("rest", Outcome("kept"))
+    if driver.consumes and isinstance(want.source, StorePath):
+        return _failed(f"{want.source} can't be taken away from its store: choose the driver `copy` or `none`")
     if driver.consumes and not _may_write(want.source.parent):
         return _failed(
             f"can't take files out of {want.source.parent}: give write permission there, "
@@ -88,8 +95,10 @@ def _first(want: Want, driver: TierDriver) -> Decision:
     return _unless_changed(want, here)
 
 
-def _may_write(folder: Path) -> bool:
-    return os.access(folder, os.W_OK | os.X_OK, effective_ids=os.access in os.supports_effective_ids)
+def _may_write(folder: Place) -> bool:
+    return isinstance(folder, Path) and os.access(
+        folder, os.W_OK | os.X_OK, effective_ids=os.access in os.supports_effective_ids
+    )
 
 
 def _unless_changed(want: Want, here: os.stat_result, problem: str | None = None) -> Decision:
@@ -142,7 +151,7 @@ def _standing(journal: Journal, want: Want, placed: Entry, here: os.stat_result 
     if is_ours(journal, placed) and not fresh_hash:
         return rest
     if want.sha256 is not None and has_content(destination, sha256=want.sha256, stamp=None):
-        stamp = Stamp.of(os.lstat(destination))
+        stamp = Stamp.of(lstat(destination))
         entry = replace(placed, state="cleared", sha256=want.sha256, stamp=stamp, size=stamp.size)
         return Decision("note", rest.outcome, entry=entry)
     if fresh_hash and not placed.consumes and here is not None:
@@ -153,7 +162,10 @@ def _standing(journal: Journal, want: Want, placed: Entry, here: os.stat_result 
 
 def _outlives_target(journal: Journal, want: Want, placed: Entry) -> bool:
     """Tell whether the source is a link whose target was taken away, while the destination is as it was placed."""
-    return is_link_with(want.source, placed.link_text) and target_of(want.source) is None and is_ours(journal, placed)
+    source = want.source
+    if isinstance(source, StorePath):
+        return False
+    return is_link_with(source, placed.link_text) and target_of(source) is None and is_ours(journal, placed)
 
 
 def _standing_link(journal: Journal, want: Want, placed: Entry, here: os.stat_result | None) -> Decision:

@@ -17,11 +17,14 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tierflow.errors import TryAgainError
+from tierflow.objectstore.connect import StorePath, stat_of
 from tierflow.tiers.base import ChangedError, CopyError, Made, Stamp
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping
 
+    from tierflow.objectstore.connect import Place
     from tierflow.tiers.base import Order
 
 CHUNK = 1 << 20
@@ -33,12 +36,23 @@ _RENAME_NOREPLACE = 1
 _AT_FDCWD = -100
 
 
-def look(path: Path) -> os.stat_result | None:
+def look(path: Place) -> os.stat_result | None:
     """Return what stands at `path` itself (a link is not followed), or None when the name is free."""
+    if isinstance(path, StorePath):
+        return path.look()
     try:
         return os.lstat(path)
     except (FileNotFoundError, NotADirectoryError):
         return None
+
+
+def lstat(path: Place) -> os.stat_result:
+    """Return what stands at `path` itself.
+
+    Raises:
+        FileNotFoundError: when nothing does.
+    """
+    return path.stat() if isinstance(path, StorePath) else os.lstat(path)
 
 
 def target_of(path: Path) -> Path | None:
@@ -59,13 +73,18 @@ def same_file(one: Path, other: Path) -> bool:
     return first is not None and second is not None and os.path.samestat(first, second)
 
 
-def sha256_of(path: Path) -> str:
+def sha256_of(path: Place) -> str:
     """Return the SHA-256 of a file's bytes, following links; opening a pipe can't block.
 
     Raises:
         CopyError: when it isn't a regular file.
         OSError: when it can't be read.
     """
+    if isinstance(path, StorePath):
+        digest = hashlib.sha256()
+        for chunk in path.store.chunks(path.key):
+            digest.update(chunk)
+        return digest.hexdigest()
     handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
     try:
         require_regular(os.fstat(handle), path)
@@ -100,26 +119,27 @@ def copy_verified(order: Order, *, mode: int | None = None, mtime_ns: int | None
         CopyError: when the origin can't be read, or the copy does not read back as written.
         OSError: when the destination's file system refuses.
     """
-    handle = _open_origin(order.origin)
-    part = part_of(order.destination.parent, order.object_id)
+    origin, destination = order.paths
+    handle = open_origin(origin)
+    part = part_of(destination.parent, order.object_id)
     try:
         before = os.fstat(handle)
-        require_regular(before, order.origin)
+        require_regular(before, origin)
         copy = os.open(part, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
         try:
-            sha256 = _pour(handle, copy, order.origin)
-            _keep_attributes(order.origin, before, part, mode=mode, mtime_ns=mtime_ns)
+            sha256 = _pour(handle, copy, origin)
+            _keep_attributes(origin, before, part, mode=mode, mtime_ns=mtime_ns)
             if order.durable:
                 os.fsync(copy)
             _require_unchanged(order, handle, before, sha256)
-            _require_same_bytes(copy, sha256, part)
+            require_same_bytes(copy, sha256, part)
         finally:
             os.close(copy)
-        stamp = publish_new(part, order.destination)
+        stamp = publish_new(part, destination)
     finally:
         os.close(handle)
         remove(part)
-    own = os.lstat(order.origin)
+    own = os.lstat(origin)
     is_link = stat.S_ISLNK(own.st_mode)
     return Made(
         how="copy",
@@ -127,7 +147,7 @@ def copy_verified(order: Order, *, mode: int | None = None, mtime_ns: int | None
         origin_stamp=Stamp.of(own if is_link else before),
         stamp=stamp,
         mode=stat.S_IMODE(before.st_mode),
-        link_text=link_text_of(order.origin) if is_link else None,
+        link_text=link_text_of(origin) if is_link else None,
     )
 
 
@@ -138,11 +158,12 @@ def copy_dead_link(order: Order) -> Made:
         FileExistsError: when the destination's name is taken.
         ChangedError: when it led to a file at the time of measuring.
     """
+    origin, destination = order.paths
     if order.sha256 is not None:
-        raise ChangedError(changed_text(order.origin, "the file that this link leads to isn't there any more"))
-    own = os.lstat(order.origin)
-    text = link_text_of(order.origin)
-    stamp = make_link(text, order.destination, object_id=order.object_id, times_ns=(own.st_atime_ns, own.st_mtime_ns))
+        raise ChangedError(changed_text(origin, "the file that this link leads to isn't there any more"))
+    own = os.lstat(origin)
+    text = link_text_of(origin)
+    stamp = make_link(text, destination, object_id=order.object_id, times_ns=(own.st_atime_ns, own.st_mtime_ns))
     return Made("symbolic_link", None, Stamp.of(own), stamp, 0o777, text)
 
 
@@ -178,7 +199,7 @@ def part_of(folder: Path, object_id: str) -> Path:
     return folder / f".{object_id[:_PART_ID]}.{uuid.uuid4().hex[:8]}{PART_SUFFIX}"
 
 
-def remove_parts(where: Mapping[Path, Collection[str]]) -> None:
+def remove_parts(where: Mapping[Place, Collection[str]]) -> None:
     """Remove the unfinished copies that a killed process left.
 
     Args:
@@ -186,10 +207,23 @@ def remove_parts(where: Mapping[Path, Collection[str]]) -> None:
     """
     for folder, object_ids in where.items():
         starts = {f".{object_id[:_PART_ID]}" for object_id in object_ids}
+        if isinstance(folder, StorePath):
+            _remove_parts_of_store(folder, starts)
+            continue
         with suppress(FileNotFoundError, NotADirectoryError), os.scandir(folder) as entries:
             names = [e.name for e in entries if e.name.endswith(PART_SUFFIX) and e.name[: _PART_ID + 1] in starts]
             for name in names:
                 remove(folder / name)
+
+
+def _remove_parts_of_store(folder: StorePath, starts: set[str]) -> None:
+    if not folder.store.has_parts:
+        return
+    with suppress(FileNotFoundError):
+        for start in starts:
+            for head in list(folder.store.scan((folder / start).key)):
+                if head.key.endswith(PART_SUFFIX):
+                    folder.store.delete(head.key)
 
 
 def publish_new(part: Path, destination: Path) -> Stamp:
@@ -214,29 +248,54 @@ def publish_new(part: Path, destination: Path) -> Stamp:
     return Stamp.of(os.lstat(destination))
 
 
-def remove(path: Path) -> None:
-    """Remove a name; one that is already gone is fine."""
+def remove(path: Place, *, seen: os.stat_result | None = None) -> None:
+    """Remove a name; one that is already gone is fine.
+
+    Args:
+        path: The name.
+        seen: What stood there when it was found that it may go; a key of an object store that was written since stays.
+
+    Raises:
+        OSError: when it can't be removed, or was written anew.
+    """
+    if isinstance(path, StorePath):
+        head = path.store.head(path.key)
+        if head is None:
+            return
+        if seen is not None and not Stamp.of(stat_of(head, path.root)).same_content_as(Stamp.of(seen)):
+            raise FileExistsError(f"{path} was written anew: it was left there")
+        path.store.delete(path.key, etag=head.etag)
+        return
     with suppress(FileNotFoundError):
         path.unlink()
 
 
-def missing_folders(folder: Path) -> list[Path]:
-    """Return the folders that must be made so that `folder` exists, the outermost first."""
-    missing = []
+def missing_folders(folder: Place) -> list[Path]:
+    """Return the folders that must be made so that `folder` exists, the outermost first; stores need none."""
+    missing: list[Path] = []
+    if isinstance(folder, StorePath):
+        return missing
     while look(folder) is None:
         missing.append(folder)
         folder = folder.parent
     return missing[::-1]
 
 
-def remove_empty_folders(folders: Iterable[Path]) -> None:
-    """Remove those of the folders that are empty, the innermost first."""
-    for folder in sorted(set(folders), key=lambda path: len(path.parts), reverse=True):
+def remove_empty_folders(folders: Iterable[Place]) -> None:
+    """Remove those of the folders that are empty, the innermost first; stores have none."""
+    for folder in sorted(
+        {path for path in folders if isinstance(path, Path)}, key=lambda path: len(path.parts), reverse=True
+    ):
         with suppress(OSError):
             folder.rmdir()
 
 
-def _open_origin(origin: Path) -> int:
+def open_origin(origin: Path) -> int:
+    """Open a file to be copied; a pipe can't block.
+
+    Raises:
+        CopyError: when it can't be read.
+    """
     try:
         return os.open(origin, os.O_RDONLY | os.O_NONBLOCK)
     except OSError as error:
@@ -277,19 +336,39 @@ def _keep_attributes(origin: Path, info: os.stat_result, part: Path, *, mode: in
             part.chmod(mode)
 
 
-def _require_unchanged(order: Order, handle: int, before: os.stat_result, sha256: str) -> None:
+def require_still(origin: Path, handle: int, before: os.stat_result) -> None:
+    """Make sure that a file is still the one that was opened, and wasn't written to.
+
+    Args:
+        origin: Its name.
+        handle: The open file.
+        before: What it was at the beginning.
+
+    Raises:
+        ChangedError: when it isn't.
+    """
     now = Stamp.of(os.fstat(handle))
     try:
-        named = Stamp.of(order.origin.stat())
+        named = Stamp.of(origin.stat())
     except FileNotFoundError as error:
-        raise ChangedError(f"{order.origin} vanished while it was copied: run again") from error
+        raise ChangedError(f"{origin} vanished while it was copied: run again") from error
     if not (now.same_content_as(Stamp.of(before)) and named.same_content_as(now)):
-        raise ChangedError(f"{order.origin} changed while it was copied: run again once its writer has finished")
+        raise ChangedError(f"{origin} changed while it was copied: run again once its writer has finished")
+
+
+def _require_unchanged(order: Order, handle: int, before: os.stat_result, sha256: str) -> None:
+    origin, _ = order.paths
+    require_still(origin, handle, before)
     if order.sha256 is not None and sha256 != order.sha256:
-        raise ChangedError(changed_text(order.origin, f"SHA-256 {sha256[:12]}..., measured {order.sha256[:12]}..."))
+        raise ChangedError(changed_text(origin, f"SHA-256 {sha256[:12]}..., measured {order.sha256[:12]}..."))
 
 
-def _require_same_bytes(copy: int, sha256: str, part: Path) -> None:
+def require_same_bytes(copy: int, sha256: str, part: Path) -> None:
+    """Read an open copy back, from the disk where that can be had.
+
+    Raises:
+        CopyError: when its SHA-256 isn't the one given.
+    """
     # Without this the read below would be served from memory and say nothing about the disk.
     if hasattr(os, "posix_fadvise"):
         with suppress(OSError):
@@ -335,7 +414,7 @@ def _no_publish(destination: Path) -> str:
     )
 
 
-def changed_text(path: Path, difference: str) -> str:
+def changed_text(path: Place, difference: str) -> str:
     """Say that a file is not the one that was measured, and what to do."""
     return f"{path} changed since it was measured ({difference}): run again, so that it is measured anew"
 
@@ -353,8 +432,14 @@ _REMEDY = {
 }
 
 
-def cannot(verb: str, path: Path, error: OSError) -> str:
-    """Say what could not be done, why, and what to do."""
+def cannot(verb: str, path: Place, error: OSError) -> str:
+    """Say what could not be done, why, and what to do.
+
+    Raises:
+        TryAgainError: when it is such an error, which is never one object's own.
+    """
+    if isinstance(error, TryAgainError):
+        raise error
     words = os.strerror(error.errno) if error.errno else str(error)
     why = _REMEDY.get(error.errno or 0, f"{words}: mend that and run again")
     return f"can't {verb} {path}: {why}"

@@ -18,14 +18,21 @@ from typing import TYPE_CHECKING, Any
 from tierflow.errors import TryAgainError, is_passing
 from tierflow.io.atomic import fsync_dir
 from tierflow.lock import NO_LOCKS
+from tierflow.objectstore.connect import is_url, place_at
 from tierflow.tiers.entries import Entry, Record, decode, encode, encode_entry, entry_of, fold, id_in, lines_of
 from tierflow.tiers.files import look, write_all
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Iterator, Mapping
+    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
     from pathlib import Path
 
+    from tierflow.objectstore.connect import Place
+
 FOLDER = "journal"
+AFTER_SYNC: dict[Path, Callable[[str], None]] = {}
+"""Called with a shard when lines of its journal were synced, before any act on their word; by output folder.
+
+An output that lies on an object store is worked on in a folder of a pod, whose disk doesn't outlive it."""
 # Lines of this key say which cut of the data set into shards the journal serves.
 _CUT = "cut"
 
@@ -84,19 +91,24 @@ class Journal:
             write_all(self._handle, data)
             if sync:
                 os.fsync(self._handle)
+                AFTER_SYNC.get(self.output, _nothing)(self.shard)
         except OSError as error:
             if not is_passing(error):
                 raise
             path = journal_path(self.output, self.shard)
             raise TryAgainError(f"can't write {path} ({error.strerror}): make room, then run again") from error
 
-    def text_of(self, path: Path) -> str:
-        """Return a path as the journal holds it: relative to the output folder when inside it."""
+    def text_of(self, path: Place) -> str:
+        """Return a path as the journal holds it: relative to the output folder when inside it; keys as URLs."""
         return str(path).removeprefix(f"{self.output}{os.sep}")
 
-    def path_of(self, text: str) -> Path:
+    def path_of(self, text: str) -> Place:
         """Return the path that the journal holds as `text`."""
-        return self.output / text
+        return _path_of(self.output, text)
+
+
+def _nothing(_shard: str) -> None:
+    """Do nothing: most outputs lie where their journal is synced."""
 
 
 def journal_path(output: Path, shard: str) -> Path:
@@ -232,7 +244,7 @@ def damaged_lines(output: Path) -> dict[str, int]:
     return counts
 
 
-def current_path(output: Path, shard: str, object_id: str) -> Path | None:
+def current_path(output: Path, shard: str, object_id: str) -> Place | None:
     """Return where an object's bytes are now if a former run moved them away from their source, else None.
 
     For many objects `current_paths` is faster.
@@ -249,7 +261,7 @@ def current_path(output: Path, shard: str, object_id: str) -> Path | None:
     return _cached_all(output, states).get(object_id) if states else None
 
 
-def current_paths(output: Path, object_ids: Collection[str]) -> dict[str, Path]:
+def current_paths(output: Path, object_ids: Collection[str]) -> dict[str, Place]:
     """Return where the bytes of those objects are now that a former run moved away from their source.
 
     Args:
@@ -260,27 +272,31 @@ def current_paths(output: Path, object_ids: Collection[str]) -> dict[str, Path]:
     return {record.id: path for record in records if (path := _moved_to(output.absolute(), record))}
 
 
-def relocated(output: Path) -> dict[str, Path]:
+def relocated(output: Path) -> dict[str, Place]:
     """Return the current path of every object whose source was removed by `move` or `trash`.
 
     A file that now lies at the source is another one: callers that find one there should prefer it.
     """
-    moved: dict[str, Path] = {}
+    moved: dict[str, Place] = {}
     for journal, records in each_journal(output):
         moved |= {record.id: path for record in records if (path := _moved_to(journal.output, record))}
     return moved
 
 
-def _moved_to(output: Path, record: Record) -> Path | None:
+def _moved_to(output: Path, record: Record) -> Place | None:
     """Only an act that was begun and not closed needs a look at the disk."""
     if record.pending is None:
-        return output / record.placed.destination if record.placed and record.placed.consumes else None
-    if look(output / record.pending.source) is not None:
+        return _path_of(output, record.placed.destination) if record.placed and record.placed.consumes else None
+    if look(_path_of(output, record.pending.source)) is not None:
         return None
     for entry in (record.placed, record.pending):
-        if entry is not None and look(output / entry.destination) is not None:
-            return output / entry.destination
+        if entry is not None and look(path := _path_of(output, entry.destination)) is not None:
+            return path
     return None
+
+
+def _path_of(output: Path, text: str) -> Place:
+    return place_at(text) if is_url(text) else output / text
 
 
 def _states(output: Path) -> tuple[tuple[str, int, int], ...]:
@@ -293,7 +309,7 @@ def _states(output: Path) -> tuple[tuple[str, int, int], ...]:
 
 
 @lru_cache(maxsize=4)
-def _cached_own(output: Path, shard: str, _mtime_ns: int, _size: int) -> dict[str, Path | None]:
+def _cached_own(output: Path, shard: str, _mtime_ns: int, _size: int) -> dict[str, Place | None]:
     """Look into one journal only; it can't answer when the data set was cut anew since it was begun."""
     data = _read(journal_path(output, shard))
     if data.count(b'{"cut":') > 1:
@@ -303,7 +319,7 @@ def _cached_own(output: Path, shard: str, _mtime_ns: int, _size: int) -> dict[st
 
 
 @lru_cache(maxsize=1)
-def _cached_all(output: Path, _states: tuple[tuple[str, int, int], ...]) -> dict[str, Path]:
+def _cached_all(output: Path, _states: tuple[tuple[str, int, int], ...]) -> dict[str, Place]:
     return relocated(output)
 
 

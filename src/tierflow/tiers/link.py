@@ -30,21 +30,22 @@ class Link:
 
     def publish(self, order: Order) -> Made:
         """Make the link; see `TierDriver.publish`."""
-        own = os.lstat(order.origin)
-        target, link_text = order.origin, None
+        origin, destination = order.paths
+        own = os.lstat(origin)
+        target, link_text = origin, None
         if stat.S_ISLNK(own.st_mode):
-            real = target_of(order.origin)
+            real = target_of(origin)
             if real is None:
                 return copy_dead_link(order)
-            target, link_text = real, link_text_of(order.origin)
+            target, link_text = real, link_text_of(origin)
         info = os.lstat(target)
         require_regular(info, target)
-        is_hard = _hard_or_symbolic_link(target, order)
+        is_hard = _hard_or_symbolic_link(target, destination)
         return Made(
             how="hard_link" if is_hard else "symbolic_link",
             sha256=order.sha256,
             origin_stamp=Stamp.of(own),
-            stamp=Stamp.of(os.lstat(order.destination)),
+            stamp=Stamp.of(os.lstat(destination)),
             mode=stat.S_IMODE(info.st_mode),
             link_text=link_text,
         )
@@ -54,15 +55,15 @@ class Link:
         return check_link(placed, hash_files=hash_files)
 
 
-def _hard_or_symbolic_link(target: Path, order: Order) -> bool:
+def _hard_or_symbolic_link(target: Path, destination: Path) -> bool:
     """Give a regular file a second name, hard where possible; tell whether it is a hard one."""
     try:
-        os.link(target, order.destination, follow_symlinks=False)
+        os.link(target, destination, follow_symlinks=False)
     except FileExistsError:
         raise
     except OSError as error:
         if error.errno not in NO_HARD_LINK:
             raise
-        order.destination.symlink_to(target.absolute())
+        destination.symlink_to(target.absolute())
         return False
     return True

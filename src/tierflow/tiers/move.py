@@ -6,6 +6,7 @@ import os
 import stat
 from typing import TYPE_CHECKING, ClassVar
 
+from tierflow.objectstore.connect import StorePath
 from tierflow.tiers.base import Made, Stamp
 from tierflow.tiers.checks import check_content
 from tierflow.tiers.copy import copy_any
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class Move:
-    """On the same device gives the file its new name beside the old one; on another one makes a verified copy.
+    """Gives the file its new name beside the old one; on another device or in an object store makes a verified copy.
 
     The old name is removed later, by `tierflow.tiers.carry`. Of a symbolic link only the link is moved: its content is
     copied and its target stays.
@@ -26,9 +27,12 @@ class Move:
     places: ClassVar[bool] = True
     consumes: ClassVar[bool] = True
     folder: ClassVar[str] = "tiers"
+    takes_urls: ClassVar[bool] = True
 
     def publish(self, order: Order) -> Made:
         """Make the new name; see `TierDriver.publish`."""
+        if isinstance(order.origin, StorePath) or isinstance(order.destination, StorePath):
+            return copy_any(order)
         info = os.lstat(order.origin)
         if stat.S_ISLNK(info.st_mode):
             return copy_any(order)

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+    from tierflow.objectstore.connect import Place
     from tierflow.tiers.acts import Want
     from tierflow.tiers.base import TierDriver
     from tierflow.tiers.journal import Journal
@@ -41,8 +42,8 @@ class Planned:
     tier: str
     driver: str
     doing: Doing
-    origin: Path
-    destination: Path | None
+    origin: Place
+    destination: Place | None
     bytes: int
     problem: str | None = None
 
@@ -121,7 +122,9 @@ def plan_shard(*, shard: Path, score: Path, policy: Path, config: Path, output: 
 def _planned(journal: Journal, want: Want, driver: TierDriver) -> Planned:
     decision = decide(journal, want, driver)
     placed = journal.record(want.object_id).placed
-    origin, destination, problem = want.source, None, None
+    origin: Place = want.source
+    destination: Place | None = None
+    problem: str | None = None
     if placed is not None and placed.consumes:
         origin = journal.path_of(placed.destination)
     doing: Doing = "stay"

@@ -7,21 +7,28 @@ import stat
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from tierflow.objectstore.connect import StorePath
 from tierflow.tiers.base import Stamp
 from tierflow.tiers.checks import has_content, is_link_with, same_target
-from tierflow.tiers.files import cannot, link_text_of, look, remove, target_of
+from tierflow.tiers.files import cannot, link_text_of, look, lstat, remove, target_of
 
 if TYPE_CHECKING:
+    from tierflow.objectstore.connect import Place
     from tierflow.tiers.entries import Entry
     from tierflow.tiers.journal import Journal
 
 
-def stands_apart(keeper: Path, going: Path) -> bool:
+def stands_apart(keeper: Place, going: Place) -> bool:
     """Tell whether a real file is behind `keeper` that stays when the name `going` is removed.
 
     False when `keeper` is a link that leads to `going` (people put such links where a file was moved away), and when
-    both are one folder entry seen through two mounts.
+    both are one folder entry seen through two mounts. Two keys of an object store are never one object.
     """
+    if isinstance(keeper, StorePath):
+        return keeper != going and look(keeper) is not None
+    if isinstance(going, StorePath):
+        real = target_of(keeper)
+        return real is not None and stat.S_ISREG(os.lstat(real).st_mode)
     real, there = target_of(keeper), look(going)
     if real is None or there is None:
         return False
@@ -44,7 +51,7 @@ def origin_problem(journal: Journal, entry: Entry) -> str | None:
         return f"{destination} vanished while {origin} was placed, which stays: run again"
     if here is None:
         return None
-    if stat.S_ISLNK(here.st_mode):
+    if isinstance(origin, Path) and stat.S_ISLNK(here.st_mode):
         may_go = _link_may_go(origin, destination, entry)
     else:
         may_go = stands_apart(destination, origin) and _same_bytes(origin, here, destination, there, entry)
@@ -68,7 +75,7 @@ def retire(journal: Journal, old: Entry, *, new: Entry) -> str | None:
     there = look(path)
     if there is None:
         return None
-    if stat.S_ISLNK(there.st_mode):
+    if isinstance(path, Path) and stat.S_ISLNK(there.st_mode):
         may_go = _is_own_link(journal, old, path)
     else:
         may_go = stands_apart(keeper, path) and (
@@ -77,7 +84,9 @@ def retire(journal: Journal, old: Entry, *, new: Entry) -> str | None:
     if not may_go:
         return f"{path}, the former place, was changed since: it was left there, compare it and remove it by hand"
     try:
-        remove(path)
+        remove(path, seen=there)
+    except FileExistsError:
+        return f"{path}, the former place, was written anew: it was left there, compare it and remove it by hand"
     except OSError as error:
         return cannot("remove the former place", path, error)
     return None
@@ -89,7 +98,7 @@ def redundant(journal: Journal, placed: Entry) -> bool:
     here, there = look(source), look(destination)
     if here is None or there is None:
         return False
-    if stat.S_ISLNK(there.st_mode):
+    if isinstance(destination, Path) and stat.S_ISLNK(there.st_mode):
         return _is_own_link(journal, placed, destination) or is_link_with(source, link_text_of(destination))
     if not stands_apart(source, destination):
         return False
@@ -102,21 +111,21 @@ def is_ours(journal: Journal, placed: Entry) -> bool:
     there = look(path)
     if there is None:
         return False
-    if stat.S_ISLNK(there.st_mode):
+    if isinstance(path, Path) and stat.S_ISLNK(there.st_mode):
         return _is_own_link(journal, placed, path)
     return placed.how != "symbolic_link" and _is_recorded(path, placed)
 
 
-def _link_may_go(origin: Path, destination: Path, entry: Entry) -> bool:
+def _link_may_go(origin: Path, destination: Place, entry: Entry) -> bool:
     """A link itself holds no bytes: it may go when it is the one on record and what it led to was placed."""
     if not is_link_with(origin, entry.link_text):
         return False
     if is_link_with(destination, entry.link_text):
         return True
-    return stat.S_ISREG(os.lstat(destination).st_mode) and _is_recorded(destination, entry)
+    return stat.S_ISREG(lstat(destination).st_mode) and _is_recorded(destination, entry)
 
 
-def _same_bytes(origin: Path, here: os.stat_result, destination: Path, there: os.stat_result, entry: Entry) -> bool:
+def _same_bytes(origin: Place, here: os.stat_result, destination: Place, there: os.stat_result, entry: Entry) -> bool:
     if os.path.samestat(here, there):
         return True
     if Stamp.of(here).same_as(entry.origin_stamp) and Stamp.of(there).same_content_as(entry.stamp):
@@ -125,11 +134,11 @@ def _same_bytes(origin: Path, here: os.stat_result, destination: Path, there: os
     return has_content(destination, sha256=by_hash, stamp=None) and has_content(origin, sha256=by_hash, stamp=None)
 
 
-def _is_recorded(path: Path, entry: Entry) -> bool:
+def _is_recorded(path: Place, entry: Entry) -> bool:
     return has_content(path, sha256=entry.sha256, stamp=entry.stamp)
 
 
-def _replaces(keeper: Path, new: Entry, old: Entry) -> bool:
+def _replaces(keeper: Place, new: Entry, old: Entry) -> bool:
     """Tell whether the new destination holds the bytes that the old one was recorded with."""
     if old.sha256 is not None and new.sha256 == old.sha256 and new.how == "copy":
         return _is_recorded(keeper, new)
@@ -155,4 +164,6 @@ def _is_own_link(journal: Journal, entry: Entry, path: Path) -> bool:
     if entry.stamp is not None and Stamp.of(os.lstat(path)).same_content_as(entry.stamp):
         return True
     source = journal.path_of(entry.source)
-    return is_link_with(path, entry.link_text) or is_link_with(path, str(target_of(source) or source.absolute()))
+    if is_link_with(path, entry.link_text):
+        return True
+    return isinstance(source, Path) and is_link_with(path, str(target_of(source) or source.absolute()))

@@ -5,10 +5,23 @@ from __future__ import annotations
 import os
 import stat
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, cast
 
-from tierflow.errors import ObjectError
-from tierflow.tiers.acts import batches, closing, is_whole, make_folders, own_folders, sync_folders, try_again
+from tierflow.errors import ConfigError, ObjectError
+from tierflow.objectstore.connect import StorePath
+from tierflow.tiers.acts import (
+    batches,
+    closing,
+    each,
+    is_remote,
+    is_whole,
+    make_folders,
+    own_folders,
+    sync_folders,
+    try_again,
+    why,
+)
 from tierflow.tiers.base import Order
 from tierflow.tiers.checks import is_link_with
 from tierflow.tiers.files import (
@@ -21,11 +34,13 @@ from tierflow.tiers.files import (
     remove_empty_folders,
 )
 from tierflow.tiers.removal import is_ours, redundant
+from tierflow.tiers.transfer import transfer
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from tierflow.errors import TryAgainError
+    from tierflow.errors import TierflowError
+    from tierflow.objectstore.connect import Place
     from tierflow.tiers.entries import Entry
     from tierflow.tiers.journal import Journal
 
@@ -59,7 +74,8 @@ def restore(
         on_batch: Called with the number of objects just finished.
 
     Raises:
-        TryAgainError: when the source's file system is full or away; what was done is kept.
+        TryAgainError: when the source's file system is full or away, or an object store is; what was done is kept.
+        ConfigError: when an object store refuses the credentials; what was done is kept.
     """
     results: list[Restored] = []
     for group in batches(object_ids):
@@ -88,19 +104,18 @@ def why_not(journal: Journal, placed: Entry) -> str | None:
 
 def _restore_group(journal: Journal, object_ids: Sequence[str], *, durable: bool) -> list[Restored]:
     placed = {object_id: entry for object_id in object_ids if (entry := journal.record(object_id).placed)}
-    problems = {object_id: why_not(journal, entry) for object_id, entry in placed.items()}
-    missing = [
-        entry
-        for object_id, entry in placed.items()
-        if problems[object_id] is None and look(journal.path_of(entry.source)) is None
-    ]
+    remote = any(is_remote(entry) for entry in placed.values())
+    entries = list(placed.values())
+    found = each(lambda entry: (why_not(journal, entry), look(journal.path_of(entry.source))), entries, remote=remote)
+    problems = {entry.id: problem for entry, (problem, _) in zip(entries, found, strict=True)}
+    missing = [entry for entry, (problem, here) in zip(entries, found, strict=True) if problem is None and here is None]
     journal.write([_intent(entry) for entry in missing], sync=bool(missing))
-    failure = _publish_all(journal, missing, problems, durable=durable)
+    failure = _publish_all(journal, missing, problems, durable=durable, remote=remote)
     sync_folders((journal.path_of(entry.source).parent for entry in missing), durable=durable)
     journal.write(
         [replace(_intent(entry), state="done") for entry in missing if problems[entry.id] is None], sync=bool(missing)
     )
-    _remove_all(journal, list(placed.values()), problems)
+    _remove_all(journal, entries, problems, remote=remote)
     if failure is not None:
         raise failure
     return [Restored(object_id, problems.get(object_id)) for object_id in object_ids]
@@ -111,32 +126,49 @@ def _intent(placed: Entry) -> Entry:
 
 
 def _publish_all(
-    journal: Journal, missing: Sequence[Entry], problems: dict[str, str | None], *, durable: bool
-) -> TryAgainError | None:
+    journal: Journal, missing: Sequence[Entry], problems: dict[str, str | None], *, durable: bool, remote: bool
+) -> TierflowError | None:
     """Give the objects their sources back, until the file system as a whole refuses."""
-    for position, entry in enumerate(missing):
+    broken: list[tuple[Place, Exception]] = []
+
+    def one(entry: Entry) -> str | None:
         source = journal.path_of(entry.source)
+        if broken:
+            return _words("bring back", source, broken[0][1])
         try:
             make_folders(source.parent)
             _publish(journal, entry, durable=durable)
         except FileExistsError:
-            problems[entry.id] = f"a file appeared at {source}: it was left there, run again to see what it is"
+            return f"a file appeared at {source}: it was left there, run again to see what it is"
         except ObjectError as error:
-            problems[entry.id] = str(error)
-        except OSError as error:
-            problems[entry.id] = cannot("bring back", source, error)
-            if is_whole(error):
-                for rest in missing[position:]:
-                    problems[rest.id] = cannot("bring back", journal.path_of(rest.source), error)
-                return try_again(source, error)
-    return None
+            return str(error)
+        except (ConfigError, OSError) as error:
+            if isinstance(error, ConfigError) or is_whole(error):
+                broken.append((source, error))
+            return _words("bring back", source, error)
+        return None
+
+    for entry, problem in zip(missing, each(one, missing, remote=remote), strict=True):
+        problems[entry.id] = problem
+    if not broken:
+        return None
+    source, error = broken[0]
+    return try_again(source, error) if isinstance(error, OSError) else cast("ConfigError", error)
+
+
+def _words(verb: str, path: Place, error: Exception) -> str:
+    return why(verb, path, error) if isinstance(error, OSError) else str(error)
 
 
 def _publish(journal: Journal, placed: Entry, *, durable: bool) -> None:
     source, destination = journal.path_of(placed.source), journal.path_of(placed.destination)
-    if placed.link_text is not None:
+    order = Order(placed.id, destination, source, placed.sha256, durable)
+    if placed.link_text is not None and isinstance(source, Path):
         changed = placed.mtime_ns or 0
         make_link(placed.link_text, source, object_id=placed.id, times_ns=(changed, changed))
+        return
+    if isinstance(source, StorePath) or isinstance(destination, StorePath):
+        transfer(replace(order, mode=placed.mode, mtime_ns=placed.mtime_ns))
         return
     if stat.S_ISLNK(os.lstat(destination).st_mode):
         return  # Our own link to a source that someone else removed: it has no bytes to give back.
@@ -149,16 +181,16 @@ def _publish(journal: Journal, placed: Entry, *, durable: bool) -> None:
         if error.errno not in NO_HARD_LINK:
             raise
     # The tier's file system may not have been able to keep exact times and permission bits; the journal has.
-    order = Order(placed.id, destination, source, placed.sha256, durable)
     copy_verified(order, mode=placed.mode, mtime_ns=placed.mtime_ns)
 
 
-def _remove_all(journal: Journal, placed: Sequence[Entry], problems: dict[str, str | None]) -> None:
+def _remove_all(journal: Journal, placed: Sequence[Entry], problems: dict[str, str | None], *, remote: bool) -> None:
     """Remove the destinations whose bytes are proven to be at the source again."""
     closed, folders = [], []
+    back = [entry for entry in placed if problems[entry.id] is None]
+    left = each(lambda entry: _remove_one(journal, entry), back, remote=remote)
+    problems |= {entry.id: problem for entry, problem in zip(back, left, strict=True)}
     for entry in placed:
-        if problems[entry.id] is None:
-            problems[entry.id] = _remove_one(journal, entry)
         problem = problems[entry.id]
         if problem is None:
             closed.append(closing(_intent(entry), state="undone"))
@@ -175,13 +207,20 @@ def _remove_one(journal: Journal, entry: Entry) -> str | None:
     there = look(destination)
     if there is None:
         return None
-    if look(source) is None and stat.S_ISLNK(there.st_mode) and is_ours(journal, entry):
+    if (
+        isinstance(destination, Path)
+        and look(source) is None
+        and stat.S_ISLNK(there.st_mode)
+        and is_ours(journal, entry)
+    ):
         remove(destination)
         return None
     if not redundant(journal, entry):
         return _not_redundant(journal, entry)
     try:
-        remove(destination)
+        remove(destination, seen=there)
+    except FileExistsError:
+        return f"{destination} was written anew while {source} was brought back: it was left there"
     except OSError as error:
         return cannot("remove", destination, error)
     return None

@@ -4,19 +4,24 @@ from __future__ import annotations
 
 import os
 import stat
+from contextlib import suppress
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tierflow.errors import ObjectError
-from tierflow.tiers.acts import done_of, sync_folders
+from tierflow.objectstore.connect import StorePath, stat_of
+from tierflow.objectstore.uploads import FOLDER as UPLOADS
+from tierflow.tiers.acts import done_of, each, is_remote, sync_folders
 from tierflow.tiers.base import Made, Stamp
 from tierflow.tiers.clear import clear, drop
 from tierflow.tiers.files import link_text_of, look, remove_parts, sha256_of, target_of
 from tierflow.tiers.restore import restore
+from tierflow.tiers.transfer import is_own_upload
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from pathlib import Path
 
+    from tierflow.objectstore.connect import Place
     from tierflow.tiers.entries import Entry
     from tierflow.tiers.journal import Journal
 
@@ -35,8 +40,8 @@ def settle(journal: Journal, object_ids: Sequence[str], *, durable: bool) -> Non
     intents = [entry for entry in pending if entry.act == "place" and entry.state == "intent"]
     _remove_unfinished(journal, pending)
     lines: list[Entry] = []
-    for intent in intents:
-        made = _made(journal, intent)
+    remote = any(is_remote(intent) for intent in intents)
+    for intent, made in zip(intents, each(lambda line: _made(journal, line), intents, remote=remote), strict=True):
         if made is None:
             lines.append(drop(journal, intent, "interrupted before it was made"))
         else:
@@ -51,7 +56,7 @@ def settle(journal: Journal, object_ids: Sequence[str], *, durable: bool) -> Non
 
 
 def _remove_unfinished(journal: Journal, pending: Sequence[Entry]) -> None:
-    where: dict[Path, list[str]] = {}
+    where: dict[Place, list[str]] = {}
     for entry in pending:
         where.setdefault(journal.path_of(entry.destination).parent, []).append(entry.id)
     remove_parts(where)
@@ -63,14 +68,16 @@ def _made(journal: Journal, intent: Entry) -> Made | None:
     there = look(destination)
     if there is None:
         return None
+    if isinstance(destination, StorePath):
+        return _made_in_store(journal, intent, destination)
     here = look(origin)
     text = intent.link_text
     own = Stamp.of(here) if here is not None else (intent.origin_stamp or Stamp.of(there))
     stamp, mode = Stamp.of(there), stat.S_IMODE(there.st_mode)
-    if stat.S_ISLNK(there.st_mode):
+    if stat.S_ISLNK(there.st_mode) and isinstance(origin, Path):
         ours = link_text_of(destination) in {text, str(target_of(origin) or origin)}
         return Made("symbolic_link", intent.sha256, own, stamp, mode, text) if ours else None
-    if _same_inode(origin, here, intent, there):
+    if isinstance(origin, Path) and _same_inode(origin, here, intent, there):
         return Made("hard_link", intent.sha256, own, stamp, mode, text)
     try:
         sha256 = sha256_of(destination)
@@ -78,6 +85,36 @@ def _made(journal: Journal, intent: Entry) -> Made | None:
     except (OSError, ObjectError):
         return None
     return Made("copy", sha256, own, stamp, mode, text) if sha256 == expected else None
+
+
+def _made_in_store(journal: Journal, intent: Entry, destination: StorePath) -> Made | None:
+    """Tell whether a key is what this intent was to make: by the mark that this run leaves on its own work."""
+    head = destination.store.head(destination.key)
+    origin = journal.path_of(intent.origin)
+    here = look(origin)
+    if head is None:
+        return None
+    try:
+        sha256 = intent.sha256 or (None if here is None else sha256_of(origin))
+    except ObjectError:
+        return None
+    ours = is_own_upload(destination, head, ledger=journal.output / UPLOADS, object_id=intent.id, sha256=sha256)
+    if not ours:
+        return None
+    stamp = Stamp.of(stat_of(head, destination.root))
+    own = Stamp.of(here) if here is not None else (intent.origin_stamp or stamp)
+    mode = _mode_of(origin, here)
+    return Made("copy", sha256, own, stamp, mode, intent.link_text)
+
+
+def _mode_of(origin: Place, here: os.stat_result | None) -> int:
+    """Return permission bits for undo; those of a link's target, as when it was placed undisturbed."""
+    if here is None:
+        return 0o644
+    if isinstance(origin, Path) and stat.S_ISLNK(here.st_mode):
+        with suppress(OSError):
+            return stat.S_IMODE(origin.stat().st_mode)
+    return stat.S_IMODE(here.st_mode)
 
 
 def _same_inode(origin: Path, here: os.stat_result | None, intent: Entry, there: os.stat_result) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from tierflow.objectstore.uploads import drop_uploads
 from tierflow.tiers.files import remove_empty_folders
 from tierflow.tiers.journal import each_journal, made_folders, open_journal, own_records, shared_records
 from tierflow.tiers.restore import restore, why_not
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Mapping
     from pathlib import Path
 
+    from tierflow.objectstore.connect import Place
     from tierflow.tiers.entries import Entry, Record
     from tierflow.tiers.journal import Journal
 
@@ -30,8 +32,8 @@ class Conflict:
     """
 
     object_id: str
-    source: Path
-    destination: Path
+    source: Place
+    destination: Place
     problem: str
 
 
@@ -107,6 +109,7 @@ def undo(
                 results = restore(journal, list(placed), on_batch=on_progress)
                 problems = {result.object_id: result.problem for result in results}
                 _count(journal, placed.values(), report, problems=problems)
+                drop_uploads(output, [i for i in ids if journal.record(i).placed is None])
     remove_empty_folders(made_folders(output))
     return report
 

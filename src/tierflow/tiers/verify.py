@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tierflow import plugins, tables
-from tierflow.tiers.acts import placed_of
+from tierflow.io.remote import input_root, key_below
+from tierflow.objectstore.connect import StorePath, place_at
+from tierflow.objectstore.uploads import notes
+from tierflow.tiers.acts import each, is_remote, placed_of
 from tierflow.tiers.checks import has_content, same_target
 from tierflow.tiers.files import PART_SUFFIX, look
 from tierflow.tiers.journal import damaged_lines, each_journal
@@ -16,8 +20,12 @@ from tierflow.tiers.journal import damaged_lines, each_journal
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
+    from tierflow.objectstore.connect import Place
     from tierflow.tiers.entries import Entry, Record
     from tierflow.tiers.journal import Journal
+
+
+_UNFINISHED = "an unfinished upload that a killed process left: run `tierflow place` again, which ends or removes it"
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +38,7 @@ class Finding:
         object_id: The object, None for a file that belongs to none.
     """
 
-    path: Path
+    path: Place
     problem: str
     object_id: str | None = None
 
@@ -81,9 +89,11 @@ def verify(output: Path, *, hash_files: bool = True, on_progress: Callable[[int]
     report = VerifyReport(hash_files, damaged=damaged_lines(output))
     known: set[str] = set()
     placed_ids: set[str] = set()
-    roots = {output / "tiers", output / "trash"}
+    roots: set[Place] = {output / "tiers", output / "trash"}
     for journal, records in each_journal(output):
-        for record in records:
+        remote = any(is_remote(record.placed) for record in records)
+        problems = each(partial(_problem, journal, hash_files=hash_files), records, remote=remote)
+        for record, problem in zip(records, problems, strict=True):
             entry = record.placed
             if record.pending is not None:
                 _interrupted(journal, record.pending, report)
@@ -92,13 +102,17 @@ def verify(output: Path, *, hash_files: bool = True, on_progress: Callable[[int]
             elif entry is not None:
                 placed_ids.add(record.id)
                 known.add(str(journal.path_of(entry.destination)))
-                _check_placed(journal, entry, report)
+                _check_placed(journal, entry, report, problem)
             if entry is not None:
                 roots.add(_root_of(journal, entry))
             if on_progress is not None:
                 on_progress(1)
     _check_unplaced(output, placed_ids, report, on_progress)
-    _look_for_others(roots, known, report)
+    _look_for_others((root for root in roots if isinstance(root, Path)), known, report)
+    for root in sorted(root for root in roots if isinstance(root, StorePath)):
+        _look_for_others_in_store(root, known, report)
+    for note in notes(output):
+        report.leftovers.append(Finding(place_at(note.url), _UNFINISHED, note.object_id))
     return report
 
 
@@ -115,11 +129,18 @@ def _interrupted(journal: Journal, entry: Entry, report: VerifyReport) -> None:
     report.interrupted.append(Finding(journal.path_of(entry.source), problem, entry.id))
 
 
-def _check_placed(journal: Journal, entry: Entry, report: VerifyReport) -> None:
+def _problem(journal: Journal, record: Record, *, hash_files: bool) -> str | None:
+    """Let the driver judge a placement; what was begun and not finished is for the next run to judge."""
+    if record.pending is not None or record.placed is None:
+        return None
+    driver = plugins.load("tiers", record.placed.driver)()
+    problem: str | None = driver.verify(placed_of(journal, record.placed), hash_files=hash_files)
+    return problem
+
+
+def _check_placed(journal: Journal, entry: Entry, report: VerifyReport, problem: str | None) -> None:
     report.checked += 1
     source, destination = journal.path_of(entry.source), journal.path_of(entry.destination)
-    driver = plugins.load("tiers", entry.driver)()
-    problem = driver.verify(placed_of(journal, entry), hash_files=report.hashed)
     if problem is not None:
         kind = report.missing if look(destination) is None else report.changed
         kind.append(Finding(destination, problem, entry.id))
@@ -132,7 +153,7 @@ def _check_placed(journal: Journal, entry: Entry, report: VerifyReport) -> None:
         report.by_tier[entry.tier] = report.by_tier.get(entry.tier, 0) + 1
 
 
-def _leads_to(source: Path, destination: Path) -> bool:
+def _leads_to(source: Place, destination: Place) -> bool:
     """Accept a symbolic link that someone put at the source so that old paths go on working."""
     return source.is_symlink() and same_target(source, destination)
 
@@ -144,19 +165,21 @@ def _check_unplaced(
     for shard in sorted((output / "scan" / "shards").glob("*.parquet")):
         score = output / "score" / shard.name
         objects = tables.read(shard, ["object_id", "path_bytes"])
-        root = Path(tables.metadata_of(objects).get("input", ""))
+        root = input_root(tables.metadata_of(objects).get("input", ""))
         scores = tables.read(score, ["object_id", "sha256"]).to_pylist() if score.exists() else []
         hashes = {row["object_id"]: row["sha256"] for row in scores}
         for row in objects.to_pylist():
             object_id = row["object_id"]
             if object_id in placed:
                 continue
-            _check_source(root / os.fsdecode(row["path_bytes"]), object_id, hashes.get(object_id), report)
+            relative = os.fsdecode(row["path_bytes"])
+            source = key_below(root, relative) if isinstance(root, StorePath) else root / relative
+            _check_source(source, object_id, hashes.get(object_id), report)
             if on_progress is not None:
                 on_progress(1)
 
 
-def _check_source(source: Path, object_id: str, sha256: str | None, report: VerifyReport) -> None:
+def _check_source(source: Place, object_id: str, sha256: str | None, report: VerifyReport) -> None:
     report.checked += 1
     if look(source) is None:
         report.missing.append(Finding(source, "it isn't at its source and was never placed elsewhere", object_id))
@@ -167,14 +190,26 @@ def _check_source(source: Path, object_id: str, sha256: str | None, report: Veri
         report.by_tier[""] = report.by_tier.get("", 0) + 1
 
 
-def _root_of(journal: Journal, entry: Entry) -> Path:
+def _root_of(journal: Journal, entry: Entry) -> Place:
     """Return the tier's folder: what is left of the destination without the part that it shares with the source."""
     wanted, source = journal.path_of(entry.wanted), journal.path_of(entry.source)
     parts, own = list(wanted.parts), list(source.parts)
     while len(parts) > 1 and own and parts[-1] == own[-1]:
         parts.pop()
         own.pop()
-    return Path(*parts)
+    return StorePath(wanted.root, "/".join(parts[1:])) if isinstance(wanted, StorePath) else Path(*parts)
+
+
+def _look_for_others_in_store(root: StorePath, known: set[str], report: VerifyReport) -> None:
+    prefix = f"{root.key}/" if root.key else ""
+    for head in root.store.scan(prefix):
+        path = StorePath(root.root, head.key)
+        if str(path) in known:
+            continue
+        if path.name.startswith(".") and path.name.endswith(PART_SUFFIX):
+            report.leftovers.append(Finding(path, _UNFINISHED))
+        elif not head.key.endswith("/"):
+            report.foreign.append(Finding(path, "it belongs to no object of this run"))
 
 
 def _look_for_others(roots: Iterable[Path], known: set[str], report: VerifyReport) -> None:

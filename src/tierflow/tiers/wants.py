@@ -5,21 +5,27 @@ from __future__ import annotations
 import hashlib
 import os
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
 from tierflow import config_io, corrections, plugins, tables
 from tierflow.config import QUARANTINE
-from tierflow.errors import TableError
+from tierflow.errors import ConfigError, TableError
+from tierflow.io.remote import input_root, key_below
+from tierflow.objectstore.base import Labels
+from tierflow.objectstore.connect import StorePath, is_url
 from tierflow.policies import choose
 from tierflow.tiers.acts import Want
-from tierflow.tiers.names import is_safe, require_outside_input, tier_root
+from tierflow.tiers.names import is_safe, require_outside_input, takes_urls, tier_root
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     import pyarrow as pa
 
-    from tierflow.config import Config
+    from tierflow.config import Config, Tier
     from tierflow.corrections import Decision
+    from tierflow.objectstore.connect import Place
     from tierflow.tiers.base import TierDriver
 
 
@@ -59,6 +65,7 @@ def read_wanted(*, shard: Path, score: Path, policy: Path, config: Path, output:
     if objects["object_id"].to_pylist() != scores["object_id"].to_pylist():
         raise TableError(f"{score} doesn't hold the objects of {shard} in their order: delete it and run again")
     root = _input_root(objects, shard)
+    dataset = tables.metadata_of(objects).get("dataset") or settings.dataset_name
     chosen, why = choose.load(policy).choose_table(scores)
     decisions = corrections.deciding(corrections.read(output), scores)
     corrections.require_known(decisions, [*settings.tiers, QUARANTINE])
@@ -68,7 +75,7 @@ def read_wanted(*, shard: Path, score: Path, policy: Path, config: Path, output:
         for d, tier, reason in zip(decisions, chosen, why, strict=True)
     ]
     drivers: dict[str, TierDriver] = {}
-    roots: dict[str, tuple[str, Path]] = {}
+    roots: dict[str, tuple[str, Place]] = {}
     for name in dict.fromkeys(tiers):
         driver_name = settings.tier(name).driver
         driver = drivers.setdefault(driver_name, plugins.load("tiers", driver_name)())
@@ -83,13 +90,14 @@ def read_wanted(*, shard: Path, score: Path, policy: Path, config: Path, output:
         wants.append(
             Want(
                 object_id=object_id,
-                source=root / relative,
+                source=key_below(root, str(relative)) if isinstance(root, StorePath) else root / relative,
                 tier=tier,
                 driver=driver_name,
                 wanted=tier_folder / relative,
                 sha256=sha256,
                 size=size,
                 mtime_ns=mtime_ns,
+                labels=labels_of(settings.tier(tier), tier=tier, object_id=object_id, dataset=dataset),
             )
         )
     return Wanted(wants, why, chosen, decisions, drivers, cut_of(shard), settings.place.fsync)
@@ -103,14 +111,41 @@ def cut_of(shard: Path) -> str:
     return hashlib.sha256(repr(states).encode()).hexdigest()[:16]
 
 
-def _input_root(objects: pa.Table, shard: Path) -> Path:
+def labels_of(settings: Tier, *, tier: str, object_id: str, dataset: str) -> Labels:
+    """Return what an object store is told besides the bytes; nothing where the tier lies in a folder.
+
+    Args:
+        settings: The tier's section of the configuration.
+        tier: Its name.
+        object_id: The object.
+        dataset: Name of the data set.
+    """
+    if not settings.root or not is_url(settings.root):
+        return Labels()
+    if settings.tags is None:
+        return Labels(settings.storage_class)
+    own = {"tierflow_tier": tier, "tierflow_object_id": object_id, "tierflow_dataset": dataset}
+    return Labels(settings.storage_class, {name: _tag_text(text) for name, text in (own | settings.tags).items()})
+
+
+def _tag_text(text: str) -> str:
+    """Return a value in which each character that S3 doesn't allow in tags is `_`, cut to its 256 characters."""
+    return "".join(char if char.isalnum() or char in " +-=._:/@" else "_" for char in text)[:256]
+
+
+def _input_root(objects: pa.Table, shard: Path) -> Place:
     root = tables.metadata_of(objects).get("input")
     if not root:
         raise TableError(f"{shard} doesn't say where its input folder is: delete it and run again")
-    return Path(root).absolute()
+    return input_root(root)
 
 
-def _root(settings: Config, output: Path, name: str, *, driver: TierDriver, source_root: Path) -> Path:
+def _root(settings: Config, output: Path, name: str, *, driver: TierDriver, source_root: Place) -> Place:
+    if driver.places and isinstance(source_root, StorePath) and (driver.consumes or not takes_urls(driver)):
+        raise ConfigError(
+            f"tiers.{name}: the driver {driver.name!r} can't be used for the input {source_root}: "
+            "choose the driver `copy` or `none`"
+        )
     root = tier_root(output, name, tier=settings.tier(name), driver=driver)
     if driver.places:
         require_outside_input(root, source_root=source_root, output=output, name=name)

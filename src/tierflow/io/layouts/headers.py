@@ -10,15 +10,16 @@ import os
 import re
 from datetime import datetime
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING
+from typing import IO, TYPE_CHECKING
 from xml.etree import ElementTree as ET
 
 import tifffile
 
+from tierflow.errors import TryAgainError
 from tierflow.io.layouts.base import Names, folder_plate, split_path, well_name, well_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
 LIMIT_BYTES = 16 * 2**20
 _TIFF_MAGIC = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
@@ -38,7 +39,12 @@ def read_header(path: bytes) -> Header:
         `kind` (the layout: ome_tiff or metamorph) and, where given, plate, well, site, channel, z, timepoint and
         acquired_at.
     """
-    text = _description(path)
+    return read_header_of(lambda: Path(os.fsdecode(path)).open("rb"), path)
+
+
+def read_header_of(opened: Callable[[], IO[bytes]], path: bytes) -> Header:
+    """Return what the header of a file that `opened` opens says; see `read_header`."""
+    text = _description(opened)
     name = path.rpartition(b"/")[2].decode("utf-8", "backslashreplace")
     return parse_description(text, name) if text else {}
 
@@ -70,15 +76,17 @@ def _root(text: str) -> ET.Element:
     return ET.fromstring(text.strip("\0 \r\n\t"))  # noqa: S314 - parse_description refuses document types
 
 
-def _description(path: bytes) -> str | None:
+def _description(opened: Callable[[], IO[bytes]]) -> str | None:
     try:
-        with Path(os.fsdecode(path)).open("rb") as handle:
+        with opened() as handle:
             if handle.read(4) not in _TIFF_MAGIC:
                 return None
             handle.seek(0)
             with tifffile.TiffFile(handle) as tiff:
                 tag = tiff.pages.first.tags.get(_IMAGE_DESCRIPTION)
                 return str(tag.value) if tag is not None and tag.count <= LIMIT_BYTES else None
+    except TryAgainError:
+        raise
     # Damaged files make tifffile raise errors of many kinds; a bad file is found and named by `extract`.
     except Exception:
         return None

@@ -1,0 +1,1 @@
+"""tierflow on Kubernetes: workflow templates for Argo, rendered from the step table; their checks."""

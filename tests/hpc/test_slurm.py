@@ -1,0 +1,102 @@
+"""The example plate on a real Slurm: the same tables as on this machine, whatever happens to the jobs."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+from hpc_running import PLATE, SETTINGS
+
+TIMES = {"measured_at", "scored_at"}
+SLOW = """\
+import os, sys, time
+from pathlib import Path
+
+marker = Path(os.environ["SLOW_ONCE"])
+if {"step", "extract"} <= set(sys.orig_argv) and not marker.exists():
+    marker.touch()
+    time.sleep(600)
+"""
+
+
+@pytest.fixture(scope="module")
+def local(tmp_path_factory) -> Path:
+    output = tmp_path_factory.mktemp("local") / "results"
+    argv = [sys.executable, "-m", "tierflow", "run", str(PLATE), "--output", str(output)]
+    argv += [text for setting in SETTINGS for text in ("--set", setting)]
+    done = subprocess.run(argv, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return output
+
+
+def same_tables(ours: Path, theirs: Path) -> None:
+    names = sorted(path.relative_to(theirs) for path in theirs.rglob("*.parquet"))
+    assert len(names) >= 3 * 5
+    assert names == sorted(path.relative_to(ours) for path in ours.rglob("*.parquet"))
+    for name in names:
+        tables = [pq.read_table(folder / name) for folder in (ours, theirs)]
+        kept = [column for column in tables[0].column_names if column not in TIMES]
+        assert tables[0].select(kept).equals(tables[1].select(kept)), name
+
+
+def placed(output: Path) -> dict[str, str]:
+    files = [path for path in (output / "tiers").rglob("*") if path.is_file()]
+    return {str(f.relative_to(output)): hashlib.sha256(f.read_bytes()).hexdigest() for f in files}
+
+
+def slurm_job(line: str) -> str:
+    return re.search(r"(?:SLURM jobid |external jobid ')(\d+)", line)[1]
+
+
+@pytest.mark.slow
+def test_a_cancelled_job_is_tried_again_and_the_tables_are_those_of_a_local_run(begin, local):
+    run = begin("slurm")
+    victim = slurm_job(run.wait_for("rule_extract/00001/"))
+    subprocess.run(["scancel", victim], check=True)
+    printed = run.end()
+    log = run.log()
+    assert re.search(rf"SLURM-job '{victim}' failed, SLURM status is: 'CANCELLED", log)
+    assert log.count("rule_extract/00001/") >= 2
+    same_tables(run.output, local)
+    assert placed(run.output) == placed(local)
+    assert "measured" in printed, "the display of progress works from the files that the nodes write"
+    # Short steps share jobs: three shards scored by one job, and placed and indexed by one.
+    assert len(re.findall(r"submitted with SLURM jobid \d+ \(log: .*/group_score_", log)) == 1
+    assert len(re.findall(r"submitted with SLURM jobid \d+ \(log: .*/group_place_", log)) == 1
+
+
+@pytest.mark.slow
+def test_without_the_plug_in_the_tables_are_the_same(begin, local):
+    run = begin("cluster-generic")
+    run.wait_for("with external jobid")
+    names = subprocess.run(
+        ["squeue", "--states=all", "--noheader", "--format=%j"], check=True, capture_output=True, text=True
+    ).stdout
+    assert "tierflow-scan" in names
+    run.end()
+    same_tables(run.output, local)
+    assert placed(run.output) == placed(local)
+
+
+@pytest.mark.slow
+def test_a_job_over_its_time_limit_is_tried_again_with_more(begin, tmp_path):
+    """Slurm counts whole minutes, so this takes two."""
+    (tmp_path / "slow").mkdir()
+    (tmp_path / "slow" / "sitecustomize.py").write_text(SLOW)
+    run = begin(
+        "slurm",
+        changes={"set-resources": {"extract": {"runtime": "1 if attempt == 1 else 10"}}},
+        settings=("scan.shard_objects=100",),
+        env={"PYTHONPATH": str(tmp_path / "slow"), "SLOW_ONCE": str(tmp_path / "was slow")},
+    )
+    victim = slurm_job(run.wait_for("rule_extract/00000/"))
+    assert "TIMEOUT" in run.wait_for(f"SLURM-job '{victim}' failed")
+    # What follows is the same as ever; the fixture ends the run.
+    run.wait_for("rule baseline:")
+    assert "runtime=10, mem_mb=2000" in run.log()
+    assert (run.output / "extract" / "00000.parquet").exists()
