@@ -6,6 +6,7 @@ import os
 import pytest
 
 from tierflow import plugins
+from tierflow.testing.store_tiers import StoreDriverContract, fresh_root
 from tierflow.testing.tiers import TierDriverContract
 from tierflow.tiers.base import Order, Placed, Stamp
 from tierflow.tiers.copy import Copy
@@ -55,6 +56,28 @@ class TestLinkWithoutHardLinks(WithoutHardLinks):
 
 class TestMoveWithoutHardLinks(WithoutHardLinks):
     driver = Move
+
+
+class InStores(StoreDriverContract):
+    """The same in stores: one in memory, and a folder by way of fsspec, as a share without links would be."""
+
+    @pytest.fixture(params=["memory", "local"])
+    def root(self, request, tmp_path):
+        pytest.importorskip("fsspec")
+        where = f"memory://{tmp_path.name}" if request.param == "memory" else f"local://{tmp_path}/store"
+        return fresh_root(where)
+
+
+class TestCopyInStores(InStores):
+    driver = Copy
+
+
+class TestMoveInStores(InStores):
+    driver = Move
+
+
+class TestTrashInStores(InStores):
+    driver = Trash
 
 
 @pytest.mark.parametrize("name", sorted(BUILT_IN))

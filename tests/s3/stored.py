@@ -45,7 +45,7 @@ class Bucket:
     def delete(self, key):
         self.client.delete_object(Bucket=self.name, Key=key)
 
-    def keys(self, prefix=""):
+    def listed(self, prefix=""):
         pages = self.client.get_paginator("list_objects_v2").paginate(Bucket=self.name, Prefix=prefix)
         return [item["Key"] for page in pages for item in page.get("Contents", ())]
 
@@ -55,13 +55,13 @@ class Bucket:
                 self.put(f"{prefix}/{path.relative_to(folder).as_posix()}", path.read_bytes())
 
     def get_folder(self, prefix, folder):
-        for key in self.keys(f"{prefix}/"):
+        for key in self.listed(f"{prefix}/"):
             path = folder / key.removeprefix(f"{prefix}/")
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_bytes(self.get(key))
 
     def remove(self):
-        for key in self.keys():
+        for key in self.listed():
             self.delete(key)
         self.client.delete_bucket(Bucket=self.name)
 

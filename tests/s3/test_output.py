@@ -43,15 +43,15 @@ def test_jobs_on_a_store_give_the_results_of_jobs_in_a_folder(bucket, tmp_path, 
     assert (tmp_path / "got" / "report.html").stat().st_size > 10_000
     assert (tmp_path / "got" / "objects.csv").read_bytes() == (near / "objects.csv").read_bytes()
     assert json.loads((tmp_path / "got" / "logs" / "extract" / "00000.log").read_text())["step"] == "extract"
-    assert not [key for key in bucket.keys() if key.endswith((".part", ".lock")) or "progress" in key]
-    written = {key: bucket.client.head_object(Bucket=bucket.name, Key=key)["LastModified"] for key in bucket.keys()}
+    assert not [key for key in bucket.listed() if key.endswith((".part", ".lock")) or "progress" in key]
+    written = {key: bucket.client.head_object(Bucket=bucket.name, Key=key)["LastModified"] for key in bucket.listed()}
     capsys.readouterr()
     job.scan(str(PLATE), output=far, set=NOWHERE)
     do(far, *WHOLE)
     said = capsys.readouterr().err
     assert said.count(" 0 done, ") == said.count("were up to date") == len(WHOLE)
     assert written == {
-        key: bucket.client.head_object(Bucket=bucket.name, Key=key)["LastModified"] for key in bucket.keys()
+        key: bucket.client.head_object(Bucket=bucket.name, Key=key)["LastModified"] for key in bucket.listed()
     }
     job.summary(far)
     assert "report" in capsys.readouterr().out
@@ -109,35 +109,43 @@ job.run(sys.argv[3], steps=sys.argv[4])
 """
 
 
-@pytest.mark.parametrize(("at", "when"), [(2, "before"), (3, "after"), (6, "before"), (9, "after")])
-def test_a_job_killed_in_the_middle_is_gone_on_with(bucket, tmp_path, at, when):  # noqa: F811
-    copied = [f"tiers.{name}.{text}" for name in "AB" for text in ("driver=copy", f"root={tmp_path}/{name}")]
-    near = tmp_path / "near"
-    roots = [text.replace(f"{tmp_path}/", f"{tmp_path}/near-") for text in copied]
-    job.scan(str(PLATE), output=str(near), set=[*NOWHERE, *roots])
+KILLS = [
+    ("extract", 2, "before"),
+    ("extract", 5, "after"),
+    ("place,index", 1, "after"),
+    ("place,index", 3, "before"),
+    ("place,index", 6, "after"),
+]
+
+
+def test_a_job_killed_at_any_put_is_gone_on_with(bucket, tmp_path):  # noqa: F811
+    roots = [tmp_path / name for name in "AB"]
+    copied = [f"tiers.{root.name}.{text}" for root in roots for text in ("driver=copy", f"root={root}")]
+    near, far = tmp_path / "near", bucket.url("P1")
+    job.scan(str(PLATE), output=str(near), set=[*NOWHERE, *copied])
     do(near, *WHOLE)
-    far = bucket.url("P1")
+    wanted = [_files(root) for root in roots]
+    for root in roots:
+        root.rename(tmp_path / f"near-{root.name}")
     job.scan(str(PLATE), output=far, set=[*NOWHERE, *copied])
-    do(far, *WHOLE[:4])
-    for steps in ("extract", "place,index"):
-        if steps == "extract":
-            for key in bucket.keys("P1/extract/"):
-                bucket.delete(key)
+    for steps, at, when in KILLS:
+        if steps == "place,index":
+            do(far, *WHOLE[:4])
         done = subprocess.run(
             [sys.executable, "-c", _KILLED, str(at), when, far, steps], capture_output=True, text=True, check=False
         )
         assert done.returncode == -9, done.stderr
-        do(far, steps)
     do(far, *WHOLE)
     bucket.get_folder("P1", tmp_path / "got")
-    same_tables(near, tmp_path / "got", but={"destination"})
-    for name in "AB":
-        ours = sorted(p.relative_to(tmp_path / name) for p in (tmp_path / name).rglob("*") if p.is_file())
-        assert ours == sorted(
-            p.relative_to(tmp_path / f"near-{name}") for p in (tmp_path / f"near-{name}").rglob("*") if p.is_file()
-        )
-    journals = [key for key in bucket.keys("P1/journal/")]
+    same_tables(near, tmp_path / "got")
+    assert [_files(root) for root in roots] == wanted
+    assert sum(map(len, wanted)) > 1
+    journals = bucket.listed("P1/journal/")
     assert len(journals) == len({key.rpartition("/")[0] for key in journals}), "a former journal was left"
+
+
+def _files(folder):
+    return {path.relative_to(folder): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
 def test_lines_are_on_the_store_before_an_act_and_two_writers_are_told(bucket, tmp_path):  # noqa: F811
@@ -148,16 +156,18 @@ def test_lines_are_on_the_store_before_an_act_and_two_writers_are_told(bucket, t
         staged.append(Staging(place, tmp_path / name))
         staged[-1].begin()
         AFTER_SYNC[tmp_path / name] = staged[-1].put_journal
-    line = Entry(id="a" * 32, n=0, act="place", state="intent", source="/x", destination="/y", stamp=Stamp(0, 0, 1, 2, 3))
+    line = Entry(
+        id="a" * 32, n=0, act="place", state="intent", source="/x", destination="/y", stamp=Stamp(0, 0, 1, 2, 3)
+    )
     try:
         with open_journal(tmp_path / "one", "00000") as journal:
             for number in (1, 2):
                 journal.write([line], sync=True)
-                [key] = bucket.keys("P1/journal/")
+                [key] = bucket.listed("P1/journal/")
                 assert key == f"P1/journal/00000/{number:08d}.jsonl"
                 assert bucket.get(key) == (tmp_path / "one" / "journal" / "00000.jsonl").read_bytes()
             journal.append(b"", sync=True)
-            assert bucket.keys("P1/journal/") == [key]
+            assert bucket.listed("P1/journal/") == [key]
         with open_journal(tmp_path / "two", "00000") as journal:
             journal.write([line], sync=True)
             with pytest.raises(TryAgainError, match="another job places shard 00000"):
@@ -170,4 +180,4 @@ def test_lines_are_on_the_store_before_an_act_and_two_writers_are_told(bucket, t
 def test_tiers_in_a_pod_are_refused(bucket):  # noqa: F811
     with pytest.raises(ConfigError, match=r"tiers\.A\.root is None.*--set tiers\.A\.root=s3://"):
         job.scan(str(PLATE), output=bucket.url("P1"), set=[*NOWHERE, "tiers.A.driver=copy"])
-    assert not [key for key in bucket.keys() if key.endswith(".parquet")]
+    assert not [key for key in bucket.listed() if key.endswith(".parquet")]

@@ -15,21 +15,37 @@ from faulty import store  # noqa: F401 - a fixture
 
 from placing_world import World, tree
 from tierflow.errors import ConfigError, TryAgainError, exit_code_of
-from tierflow.objectstore import s3
+from tierflow.objectstore import s3_parts
 from tierflow.objectstore.connect import connect, place_at
+from tierflow.testing.store_tiers import StoreDriverContract, fresh_root
 from tierflow.tiers.base import Order
-from tierflow.tiers.copy import copy_any
+from tierflow.tiers.copy import Copy, copy_any
+from tierflow.tiers.move import Move
 from tierflow.tiers.undo import undo
 from tierflow.tiers.verify import verify
 
 PLACE = """
 import sys, pathlib
-from tierflow.objectstore import s3
+from tierflow.objectstore import s3_parts
 from tierflow.steps import place
-s3.PART_BYTES = 5 << 20
+s3_parts.PART_BYTES = 5 << 20
 place.run(**{key: pathlib.Path(value) for key, value in (text.split("=", 1) for text in sys.argv[1:])})
 """
 NAMES = ("plain.tif", "p/with space.tif", "p/ünï😀 + 100%&?#.tif", "p/new\nline.tif", "-rf", "p/empty.tif")
+
+
+class InBucket(StoreDriverContract):
+    @pytest.fixture
+    def root(self, store):  # noqa: F811
+        return fresh_root(f"{store[0].root}/tiers")
+
+
+class TestCopyInBucket(InBucket):
+    driver = Copy
+
+
+class TestMoveInBucket(InBucket):
+    driver = Move
 
 
 def world_of(tmp_path, bucket, **drivers):
@@ -45,7 +61,7 @@ def parts_sent(proxy):
 
 @pytest.fixture
 def small_parts(monkeypatch):
-    monkeypatch.setattr(s3, "PART_BYTES", 5 << 20)
+    monkeypatch.setattr(s3_parts, "PART_BYTES", 5 << 20)
 
 
 def test_there_and_back(store, tmp_path, small_parts):  # noqa: F811
@@ -166,7 +182,7 @@ def test_an_overloaded_store_is_tried_again_later(store, tmp_path):  # noqa: F81
     world.measure()
     before = tree(world.input)
     proxy.rule = lambda method, path: "slow_down" if method == "PUT" else None
-    with pytest.raises(TryAgainError, match="SlowDown.*run again") as caught:
+    with pytest.raises(TryAgainError, match=r"SlowDown.*run again") as caught:
         world.place()
     assert exit_code_of(caught.value) == 75
     assert tree(world.input) == before
@@ -281,7 +297,7 @@ def test_damage_is_found(store, tmp_path):  # noqa: F811
 
 
 def test_troubles_are_told_for_what_they_are(store, tmp_path, monkeypatch):  # noqa: F811
-    bucket, proxy = store
+    bucket, _ = store
     world = world_of(tmp_path, bucket)
     world.add("x.tif", b"x")
     world.measure()

@@ -164,7 +164,7 @@ def failure_of(workflow: Mapping[str, Any]) -> Failure | None:
         return _without_node(workflow)
     worst = min(told, key=lambda node: (_rank(_exit_code(node)), node.get("finishedAt") or "", node["id"]))
     code = _exit_code(worst)
-    message = str(worst.get("message") or _status(workflow).get("message") or "no message")
+    message = _words(worst.get("message") or _status(workflow).get("message"))
     if code is None:
         code = EXIT_TRY_AGAIN if _was_ended(message) else EXIT_INTERNAL
     meaning = _MEANINGS.get(code)
@@ -233,7 +233,7 @@ def _count(step: Step, node: Mapping[str, Any], nodes: Mapping[str, Mapping[str,
     step.waits |= node["type"] == "Suspend" and phase == "Running"
     message = (tries[-1].get("message") if tries else None) or node.get("message")
     if message and phase not in _SKIPPED and phase != "Succeeded":
-        step.message = str(message)
+        step.message = _words(message)
 
 
 def _expected(nodes: Mapping[str, Mapping[str, Any]]) -> dict[str, int]:
@@ -276,8 +276,14 @@ def _was_ended(message: str) -> bool:
 
 
 def _without_node(workflow: Mapping[str, Any]) -> Failure:
-    message = str(_status(workflow).get("message") or "no message")
+    message = _words(_status(workflow).get("message"))
     return Failure(name_of(workflow), EXIT_TRY_AGAIN if _was_ended(message) else EXIT_INTERNAL, message)
+
+
+def _words(message: object) -> str:
+    """Return a message without the lines of Argo's own program, which follow the step's in the pod's log."""
+    lines = [line for line in str(message or "").splitlines() if not re.match(r'(time="|Error: exit status )', line)]
+    return "\n".join(lines).strip() or "no message"
 
 
 def _asked(node: Mapping[str, Any]) -> tuple[str, tuple[str, ...], dict[str, str]]:

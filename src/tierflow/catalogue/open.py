@@ -32,7 +32,10 @@ def open_catalogue(where: str | Path) -> Catalogue:
 
         return ElasticCatalogue(settings_of(where))
     if isinstance(where, str) and (not where or "://" in where):
-        raise ConfigError(f"{where!r} can't be searched: {_EXPECTED}")
+        raise ConfigError(
+            f"{where!r} can't be searched: {_EXPECTED}; a run on an object store is searched after it was published to "
+            "a server, or fetched into a folder (docs/object-stores.md)"
+        )
     return _of_folder(Path(where).expanduser())
 
 

@@ -23,6 +23,7 @@ _CREDENTIALS = frozenset(
         "SignatureDoesNotMatch",
         "TokenRefreshRequired",
         "UnrecognizedClientException",
+        "XAdminUserNotFound",
     }
 )
 _PLACE = frozenset({"AuthorizationHeaderMalformed", "IllegalLocationConstraintException", "PermanentRedirect", "301"})

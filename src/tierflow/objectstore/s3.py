@@ -5,28 +5,24 @@ from __future__ import annotations
 import base64
 import hashlib
 import hmac
-import json
 import os
 import threading
 from contextlib import closing, suppress
 from typing import TYPE_CHECKING, Any, ClassVar
-from urllib.parse import urlencode
 
 from tierflow.errors import ConfigError, TryAgainError
+from tierflow.objectstore import s3_parts
 from tierflow.objectstore.base import TOKEN, Head, Upload, version_ns
 from tierflow.objectstore.connect import missing_extra
 from tierflow.objectstore.problems import s3_errors
-from tierflow.objectstore.uploads import Note, read_note, remove_note, token_for, write_note
+from tierflow.objectstore.s3_parts import InParts, base64_of, described, require_sha256
+from tierflow.objectstore.uploads import token_for
 from tierflow.tiers.base import ChangedError, CopyError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
-PART_BYTES = 16 << 20
-"""Objects up to this size go in one request; larger ones in parts of it."""
-_MOST_PARTS = 10_000
 _TRIES = 5
-_SHA256, _OBJECT = "tierflow-sha256", "tierflow-object-id"
 
 
 class S3Store:
@@ -45,8 +41,8 @@ class S3Store:
             ConfigError: when botocore is not installed, or the settings are wrong.
         """
         self.root = root
-        self._bucket = root.partition("://")[2]
-        self._client = client if client is not None else _client(root)
+        self.bucket = root.partition("://")[2]
+        self.client = client if client is not None else _client(root)
         # Whether the server honours If-None-Match; None: not known yet. See `_learn_conditions`.
         self._honours: bool | None = None
         self._seen = False
@@ -56,7 +52,7 @@ class S3Store:
         """Look at one key; see `Store.head`."""
         try:
             with s3_errors(f"{self.root}/{key}", "look at"):
-                answer = self._client.head_object(Bucket=self._bucket, Key=key, ChecksumMode="ENABLED")
+                answer = self.client.head_object(Bucket=self.bucket, Key=key, ChecksumMode="ENABLED")
         except FileNotFoundError:
             self._require_bucket()
             return None
@@ -69,7 +65,7 @@ class S3Store:
     def scan(self, prefix: str) -> Iterator[Head]:
         """Yield keys; see `Store.scan`."""
         with s3_errors(f"{self.root}/{prefix}", "list"):
-            for page in self._client.get_paginator("list_objects_v2").paginate(Bucket=self._bucket, Prefix=prefix):
+            for page in self.client.get_paginator("list_objects_v2").paginate(Bucket=self.bucket, Prefix=prefix):
                 for item in page.get("Contents", ()):
                     etag = str(item.get("ETag", ""))
                     moment = version_ns(int(item["LastModified"].timestamp()), etag)
@@ -82,7 +78,7 @@ class S3Store:
         while at != total:
             try:
                 with s3_errors(url, "read"):
-                    answer = self._client.get_object(Bucket=self._bucket, Key=key, **_from(at, etag))
+                    answer = self.client.get_object(Bucket=self.bucket, Key=key, **_from(at, etag))
                     if total < 0:
                         etag, total = answer["ETag"], int(answer["ContentLength"])
                     with closing(answer["Body"]) as body:
@@ -103,16 +99,16 @@ class S3Store:
         """Return a range; see `Store.read`."""
         with s3_errors(f"{self.root}/{key}", "read"):
             bounds = f"bytes={start}-{start + length - 1}"
-            answer = self._client.get_object(Bucket=self._bucket, Key=key, Range=bounds)
+            answer = self.client.get_object(Bucket=self.bucket, Key=key, Range=bounds)
             with closing(answer["Body"]) as body:
                 data: bytes = body.read()
         return data
 
     def put(self, upload: Upload) -> Head:
         """Write a key; see `Store.put`. Verified by the server on arrival and by what it says afterwards."""
-        if upload.size <= PART_BYTES:
+        if upload.size <= s3_parts.PART_BYTES:
             return self._put_whole(upload)
-        return _InParts(self, upload).run()
+        return InParts(self, upload).run()
 
     def delete(self, key: str, *, etag: str = "") -> None:
         """Remove a key; see `Store.delete`."""
@@ -127,25 +123,25 @@ class S3Store:
             try:
                 with s3_errors(url, "remove"):
                     condition = {"IfMatch": etag} if etag else {}
-                    self._client.delete_object(Bucket=self._bucket, Key=key, **condition)
+                    self.client.delete_object(Bucket=self.bucket, Key=key, **condition)
             except ConfigError as error:
                 if not etag or _code(error) != "NotImplemented":
                     raise
                 with s3_errors(url, "remove"):
-                    self._client.delete_object(Bucket=self._bucket, Key=key)
+                    self.client.delete_object(Bucket=self.bucket, Key=key)
 
     def unfinished(self, prefix: str) -> Iterator[tuple[str, str]]:
         """Yield unfinished uploads; see `Store.unfinished`."""
         with s3_errors(f"{self.root}/{prefix}", "list"):
-            pages = self._client.get_paginator("list_multipart_uploads")
-            for page in pages.paginate(Bucket=self._bucket, Prefix=prefix):
+            pages = self.client.get_paginator("list_multipart_uploads")
+            for page in pages.paginate(Bucket=self.bucket, Prefix=prefix):
                 for item in page.get("Uploads", ()):
                     yield item["Key"], item["UploadId"]
 
     def abort(self, key: str, upload_id: str) -> None:
         """Forget an unfinished upload; see `Store.abort`."""
         with suppress(FileNotFoundError), s3_errors(f"{self.root}/{key}", "write"):
-            self._client.abort_multipart_upload(Bucket=self._bucket, Key=key, UploadId=upload_id)
+            self.client.abort_multipart_upload(Bucket=self.bucket, Key=key, UploadId=upload_id)
 
     def _require_bucket(self) -> None:
         """Make sure that the bucket is there: a HEAD can't tell a missing one from a missing key."""
@@ -161,22 +157,25 @@ class S3Store:
 
     def _ask_why(self) -> None:
         """Raise the store's own reason for refusing: answers to HEAD have no body, so that they can't tell it."""
-        with s3_errors(self.root, "open"):
-            self._client.list_objects_v2(Bucket=self._bucket, MaxKeys=1)
+        try:
+            with s3_errors(self.root, "open"):
+                self.client.list_objects_v2(Bucket=self.bucket, MaxKeys=1)
+        except (CopyError, FileNotFoundError) as error:
+            raise ConfigError(f"{error}: check the URL and AWS_ENDPOINT_URL") from error
 
     def _put_whole(self, upload: Upload) -> Head:
-        data = upload.source.read(PART_BYTES + 1)
-        _require(upload, hashlib.sha256(data).hexdigest())
+        data = upload.source.read(s3_parts.PART_BYTES + 1)
+        require_sha256(upload, hashlib.sha256(data).hexdigest())
         token = token_for(upload.ledger, upload.object_id, upload.sha256)
-        self._write(
+        self.create(
             upload,
             token,
-            lambda **condition: self._client.put_object(
-                Bucket=self._bucket,
+            lambda **condition: self.client.put_object(
+                Bucket=self.bucket,
                 Key=upload.key,
                 Body=data,
-                ChecksumSHA256=_base64(bytes.fromhex(upload.sha256)),
-                **_described(upload, token),
+                ChecksumSHA256=base64_of(bytes.fromhex(upload.sha256)),
+                **described(upload, token),
                 **condition,
             ),
         )
@@ -193,12 +192,12 @@ class S3Store:
             url = f"{self.root}/{upload.key}"
             try:
                 with s3_errors(url, "write"):
-                    self._client.put_object(
-                        Bucket=self._bucket,
+                    self.client.put_object(
+                        Bucket=self.bucket,
                         Key=upload.key,
                         Body=data,
-                        ChecksumSHA256=_base64(bytes.fromhex(upload.sha256)),
-                        **_described(upload, token),
+                        ChecksumSHA256=base64_of(bytes.fromhex(upload.sha256)),
+                        **described(upload, token),
                         IfNoneMatch="*",
                     )
                 self._honours = False
@@ -211,17 +210,17 @@ class S3Store:
                 self._honours = False
             return head
 
-    def _write(self, upload: Upload, token: str, call: Callable[..., Any]) -> None:
+    def create(self, upload: Upload, token: str, call: Callable[..., Any]) -> None:
         """Make a request that creates a key, never one that overwrites."""
         url = f"{self.root}/{upload.key}"
-        if self._honours is not True and self.head(upload.key) is not None and not self._is_mine(upload, token):
+        if self._honours is not True and self.head(upload.key) is not None and not self.is_mine(upload, token):
             raise FileExistsError(f"{url} is taken")
         try:
             with s3_errors(url, "write"):
                 call(**({} if self._honours is False else {"IfNoneMatch": "*"}))
         except FileExistsError:
             # A request that was repeated because its answer got lost meets its own work.
-            if not self._is_mine(upload, token):
+            if not self.is_mine(upload, token):
                 raise
         except ConfigError as error:
             if self._honours is False or _code(error) != "NotImplemented":
@@ -231,10 +230,11 @@ class S3Store:
             self._honours = False
         except TryAgainError:
             # The answer may have been lost although the work was done.
-            if not self._is_mine(upload, token):
+            if not self.is_mine(upload, token):
                 raise
 
-    def _is_mine(self, upload: Upload, token: str) -> bool:
+    def is_mine(self, upload: Upload, token: str) -> bool:
+        """Tell whether a key holds what this very upload wrote."""
         head = self.head(upload.key)
         return head is not None and hmac.compare_digest(head.notes.get(TOKEN, ""), token)
 
@@ -273,141 +273,6 @@ class S3Store:
         return digest.hexdigest()
 
 
-class _InParts:
-    """One large object, sent in parts; goes on where a killed process stopped."""
-
-    def __init__(self, store: S3Store, upload: Upload) -> None:
-        self._store, self._upload = store, upload
-        self._client, self._bucket = store._client, store._bucket
-        self._url = f"{store.root}/{upload.key}"
-
-    def run(self) -> Head:
-        upload, ledger = self._upload, self._upload.ledger
-        note, parts = self._begun()
-        try:
-            composite, listed = self._send(note, parts)
-            self._complete(note, listed)
-            head = self._store.verified(upload, _token_of(note), composite=composite)
-        except TryAgainError:
-            if ledger is None:
-                self._forget(note)
-            raise
-        except BaseException as error:
-            # What a kill leaves is found by its note; everything else that ends an upload ends it for good.
-            if isinstance(error, Exception):
-                self._forget(note)
-            raise
-        if ledger is not None:
-            remove_note(ledger, upload.object_id)
-        return head
-
-    def _begun(self) -> tuple[Note, dict[int, Mapping[str, Any]]]:
-        """Return the upload to go on with and the parts that it has; a new one where there is none."""
-        upload, ledger = self._upload, self._upload.ledger
-        old = None if ledger is None else read_note(ledger, upload.object_id)
-        if old is not None:
-            if self._fits(old):
-                with suppress(FileNotFoundError):
-                    return old, self._listed(old)
-            else:
-                from tierflow.objectstore.connect import connect
-
-                connect(old.root).abort(old.key, old.upload_id)
-        token = token_for(upload.ledger, upload.object_id, upload.sha256)
-        with s3_errors(self._url, "write"):
-            answer = self._client.create_multipart_upload(
-                Bucket=self._bucket, Key=upload.key, ChecksumAlgorithm="SHA256", **_described(upload, token)
-            )
-        note = Note(
-            object_id=upload.object_id,
-            root=self._store.root,
-            key=upload.key,
-            upload_id=answer["UploadId"],
-            part_size=part_bytes(upload.size),
-            sha256=upload.sha256,
-            labels=f"{token} {_digest_of(upload)}",
-        )
-        if ledger is not None:
-            write_note(ledger, note)
-        return note, {}
-
-    def _fits(self, old: Note) -> bool:
-        upload = self._upload
-        same = (old.root, old.key, old.sha256) == (self._store.root, upload.key, upload.sha256)
-        return same and old.part_size == part_bytes(upload.size) and old.labels.endswith(f" {_digest_of(upload)}")
-
-    def _listed(self, note: Note) -> dict[int, Mapping[str, Any]]:
-        with s3_errors(self._url, "read"):
-            pages = self._client.get_paginator("list_parts").paginate(
-                Bucket=self._bucket, Key=note.key, UploadId=note.upload_id
-            )
-            return {part["PartNumber"]: part for page in pages for part in page.get("Parts", ())}
-
-    def _send(self, note: Note, have: Mapping[int, Mapping[str, Any]]) -> tuple[str, list[dict[str, Any]]]:
-        """Send the parts that aren't there; return the checksum over all and what completing needs."""
-        whole, digests, listed = hashlib.sha256(), hashlib.sha256(), []
-        number = 0
-        while data := self._upload.source.read(note.part_size):
-            number += 1
-            whole.update(data)
-            digest = hashlib.sha256(data).digest()
-            digests.update(digest)
-            text = _base64(digest)
-            there = have.get(number, {})
-            if there.get("ChecksumSHA256") == text and there.get("Size") == len(data):
-                etag = there["ETag"]
-            else:
-                etag = self._send_one(note, number, data, text)
-            listed.append({"PartNumber": number, "ETag": etag, "ChecksumSHA256": text})
-        _require(self._upload, whole.hexdigest())
-        return f"{_base64(digests.digest())}-{number}", listed
-
-    def _send_one(self, note: Note, number: int, data: bytes, sha256: str) -> str:
-        try:
-            with s3_errors(self._url, "write"):
-                answer = self._client.upload_part(
-                    Bucket=self._bucket,
-                    Key=note.key,
-                    UploadId=note.upload_id,
-                    PartNumber=number,
-                    Body=data,
-                    ChecksumSHA256=sha256,
-                )
-        except FileNotFoundError as error:
-            raise CopyError(f"the upload of {self._url} was aborted by someone else: run again") from error
-        return str(answer["ETag"])
-
-    def _complete(self, note: Note, listed: list[dict[str, Any]]) -> None:
-        store, upload = self._store, self._upload
-
-        def call(**condition: str) -> None:
-            self._client.complete_multipart_upload(
-                Bucket=self._bucket,
-                Key=note.key,
-                UploadId=note.upload_id,
-                MultipartUpload={"Parts": listed},
-                **condition,
-            )
-
-        try:
-            store._write(upload, _token_of(note), call)
-        except FileNotFoundError as error:
-            # A twin completed the very same upload, or the answer to our own first request got lost.
-            if not store._is_mine(upload, _token_of(note)):
-                raise CopyError(f"the upload of {self._url} was aborted by someone else: run again") from error
-
-    def _forget(self, note: Note) -> None:
-        with suppress(TryAgainError):
-            self._store.abort(note.key, note.upload_id)
-            if self._upload.ledger is not None:
-                remove_note(self._upload.ledger, note.object_id)
-
-
-def part_bytes(size: int) -> int:
-    """Return the size of the parts of an object: always the same for one size, and never more than 10,000 parts."""
-    return max(PART_BYTES, -(-size // _MOST_PARTS))
-
-
 def _client(root: str) -> Any:
     try:
         from botocore.config import Config
@@ -444,40 +309,8 @@ def _head(key: str, answer: Mapping[str, Any]) -> Head:
     )
 
 
-def _described(upload: Upload, token: str) -> dict[str, Any]:
-    """Return what a key is told besides its bytes."""
-    labels = upload.labels
-    told: dict[str, Any] = {"Metadata": {TOKEN: token, _SHA256: upload.sha256, _OBJECT: upload.object_id}}
-    if labels.storage_class:
-        told["StorageClass"] = labels.storage_class
-    if labels.tags:
-        told["Tagging"] = urlencode(labels.tags)
-    return told
-
-
-def _digest_of(upload: Upload) -> str:
-    told = json.dumps([upload.labels.storage_class, sorted(upload.labels.tags.items())])
-    return hashlib.sha256(told.encode()).hexdigest()[:16]
-
-
-def _token_of(note: Note) -> str:
-    return note.labels.partition(" ")[0]
-
-
-def _require(upload: Upload, found: str) -> None:
-    if found != upload.sha256:
-        raise ChangedError(
-            f"{upload.origin} changed since it was measured (SHA-256 {found[:12]}..., measured {upload.sha256[:12]}...): "
-            "run again, so that it is measured anew"
-        )
-
-
 def _from(at: int, etag: str) -> dict[str, str]:
     return ({"Range": f"bytes={at}-"} if at else {}) | ({"IfMatch": etag} if etag else {})
-
-
-def _base64(data: bytes) -> str:
-    return base64.b64encode(data).decode()
 
 
 def _response(error: Exception) -> Mapping[str, Any]:

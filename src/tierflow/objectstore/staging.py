@@ -26,6 +26,7 @@ from tierflow.config import QUARANTINE
 from tierflow.config_io import load, merge
 from tierflow.errors import ConfigError, TryAgainError
 from tierflow.objectstore import staged_times as times
+from tierflow.objectstore import uploads
 from tierflow.objectstore.base import Upload
 from tierflow.objectstore.connect import StorePath, is_url, place_at
 from tierflow.objectstore.in_place import InPlace
@@ -74,10 +75,13 @@ def at_hand(output: str) -> Iterator[tuple[Path, InPlace]]:
         staging = Staging(place, folder)
         staging.begin()
         journal.AFTER_SYNC[folder] = staging.put_journal
+        # A pod that follows a killed one must know what that one placed in a store as the run's own.
+        uploads.OWNERS[folder] = str(place)
         try:
             yield folder, staging
         finally:
             del journal.AFTER_SYNC[folder]
+            del uploads.OWNERS[folder]
             staging.flush()
 
 
@@ -322,7 +326,12 @@ class Staging(InPlace):
             size = stream.seek(0, os.SEEK_END)
             stream.seek(0)
             upload = Upload(
-                key=(self.place / key).key, source=stream, origin=str(path), size=size, sha256=sha256, object_id=sha256[:32]
+                key=(self.place / key).key,
+                source=stream,
+                origin=str(path),
+                size=size,
+                sha256=sha256,
+                object_id=sha256[:32],
             )
             self._there[key] = self.place.store.put(upload)
 

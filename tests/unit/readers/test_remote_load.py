@@ -14,13 +14,14 @@ from tierflow.objectstore.base import Head
 from tierflow.objectstore.connect import StorePath
 
 DATA = bytes(range(256)) * 8000
+SIZE = len(DATA)
 PLACE = StorePath("s3://bucket", "P1/Ä plate/B03.tif")
 
 
 class FakeStore:
     """One object; each read gives the next of `plays`: bytes that come before the error, and the error or None."""
 
-    def __init__(self, plays, size=len(DATA)):
+    def __init__(self, plays, size=SIZE):
         self.plays, self.size, self.reads, self.heads = list(plays), size, 0, 0
 
     def chunks(self, key, *, size):
