@@ -40,7 +40,7 @@ class Installation:
         """Run Argo's own command in the namespace."""
         return self.kubectl.cluster.run("argo", "--namespace", self.kubectl.namespace, *argv, check=check)
 
-    def tierflow_argo(self, verb: str, *argv: str, timeout: float = 240) -> subprocess.CompletedProcess[str]:
+    def tierflow_argo(self, verb: str, *argv: str, timeout: float = 400) -> subprocess.CompletedProcess[str]:
         """Run `tierflow argo` as a user would; how it ended is for the test to judge."""
         command = [sys.executable, "-m", "tierflow", "argo", verb, *argv, "--namespace", self.kubectl.namespace]
         return self.kubectl.cluster.run(*command, check=False, timeout=timeout)
@@ -54,7 +54,7 @@ class Installation:
         """Return a workflow."""
         return self.kubectl.get("workflow.argoproj.io", name)
 
-    def until(self, name: str, is_so: Callable[[dict[str, Any]], Any], *, timeout_s: float = 240) -> dict[str, Any]:
+    def until(self, name: str, is_so: Callable[[dict[str, Any]], Any], *, timeout_s: float = 400) -> dict[str, Any]:
         """Wait until something is so of a workflow; return the workflow."""
         end = time.monotonic() + timeout_s
         while not is_so(found := self.workflow(name)):
@@ -62,17 +62,17 @@ class Installation:
             time.sleep(0.5)
         return found
 
-    def ended(self, name: str, *, timeout_s: float = 240) -> dict[str, Any]:
+    def ended(self, name: str, *, timeout_s: float = 400) -> dict[str, Any]:
         """Wait until a workflow ends; return it."""
         return self.until(name, lambda found: found.get("status", {}).get("phase") in _OVER, timeout_s=timeout_s)
 
-    def succeeded(self, name: str, *, timeout_s: float = 240) -> dict[str, Any]:
+    def succeeded(self, name: str, *, timeout_s: float = 400) -> dict[str, Any]:
         """Wait until a workflow ends, which must be with success; return it."""
         found = self.ended(name, timeout_s=timeout_s)
         assert found["status"]["phase"] == "Succeeded", self.argo("get", name).stdout
         return found
 
-    def in_pod(self, name: str, *command: str, results: Path | None = None, timeout_s: float = 240) -> tuple[int, str]:
+    def in_pod(self, name: str, *command: str, results: Path | None = None, timeout_s: float = 400) -> tuple[int, str]:
         """Run a command in a pod that sees the same folders; return its exit code and what it wrote."""
         spec = pod(command, volumes={"/images": self.images, "/results": results or self.results})
         return self.kubectl.run_pod(name, spec, timeout_s=timeout_s)
@@ -115,7 +115,7 @@ def _fitted(document: dict[str, Any], namespace: str, folders: dict[str, Path]) 
     if document["kind"] == "WorkflowTemplate":
         for template in document["spec"]["templates"]:
             if "container" in template:
-                template["container"]["resources"]["requests"]["cpu"] = "50m"
+                template["container"]["resources"]["requests"]["cpu"] = "200m"
     for subject in document.get("subjects", ()):
         if "namespace" in subject:
             subject["namespace"] = namespace

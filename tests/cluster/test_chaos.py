@@ -73,7 +73,7 @@ def test_a_run_survives(kubectl, tierflow_image, alias, real_elasticsearch, tmp_
         kubectl("create", "secret", "generic", "tierflow-elasticsearch", f"--from-literal=TIERFLOW_ES_URL={url}")
         name = at.submit(input="/images/plate", config=config, place_shards_per_job="4", retries="8", retry_wait="3s")
         killed = _break(at, name)
-        workflow = at.succeeded(name, timeout_s=300)
+        workflow = at.succeeded(name, timeout_s=400)
         assert killed >= 5
         assert proxy.outages == 1
         assert len({node["displayName"].partition(")")[0] for node in nodes_of(workflow, "extract")}) == OBJECTS
@@ -96,7 +96,8 @@ def _break(at: Installation, name: str) -> int:
     """Remove pods at random by force while images are measured and placed, and kill the controller once."""
     choose = random.Random(5)
     killed, restarted = 0, False
-    end = time.monotonic() + 200
+    at.until(name, lambda found: nodes_of(found, "extract"))
+    end = time.monotonic() + 300
     while time.monotonic() < end and not nodes_of(at.workflow(name), "publish"):
         pods = at.kubectl.get("pods", "--selector", f"workflows.argoproj.io/workflow={name}")["items"]
         running = sorted(pod["metadata"]["name"] for pod in pods if pod["status"]["phase"] == "Running")

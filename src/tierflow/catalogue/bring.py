@@ -15,9 +15,10 @@ from tierflow.catalogue.manifest import MANIFEST, Entry
 from tierflow.errors import TryAgainError, is_passing
 from tierflow.objectstore.connect import StorePath
 from tierflow.tiers.base import ChangedError, CopyError, Order
-from tierflow.tiers.copy import copy_any
-from tierflow.tiers.files import changed_text, link_text_of, look, make_link, sha256_of
+from tierflow.tiers.files import copy_verified, link_text_of, look, make_link, sha256_of
 from tierflow.tiers.names import candidates, is_safe
+from tierflow.tiers.transfer import transfer
+from tierflow.tiers.words import changed_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -112,7 +113,8 @@ class Bringer:
 
     def _make(self, file: Wanted, target: Path, expected: str) -> str:
         if self._how == "copy":
-            copy_any(Order(file.object_id, file.source, target, expected))
+            copy = transfer if isinstance(file.source, StorePath) else copy_verified
+            copy(Order(file.object_id, file.source, target, expected))
             return "copied"
         if isinstance(file.source, StorePath):
             raise CopyError(f"{file.source} lies in an object store, where no link can lead: fetch without --link")

@@ -19,7 +19,7 @@ from tierflow.io.readers.sniff import HEAD_BYTES, kind_of
 from tierflow.io.remote import load_remote
 from tierflow.objectstore.connect import StorePath
 from tierflow.tiers.base import ChangedError
-from tierflow.tiers.files import changed_text
+from tierflow.tiers.words import changed_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence

@@ -15,7 +15,8 @@ from tierflow.objectstore.base import NO_LABELS, Labels
 from tierflow.objectstore.connect import StorePath, is_url
 from tierflow.tiers.base import Placed, Stamp
 from tierflow.tiers.entries import Entry
-from tierflow.tiers.files import cannot, missing_folders
+from tierflow.tiers.files import missing_folders
+from tierflow.tiers.words import cannot
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence

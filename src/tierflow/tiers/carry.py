@@ -31,10 +31,11 @@ from tierflow.tiers.base import Made, Order, Stamp
 from tierflow.tiers.clear import clear, drop
 from tierflow.tiers.decide import decide
 from tierflow.tiers.entries import Entry
-from tierflow.tiers.files import cannot, link_text_of, lstat
+from tierflow.tiers.files import link_text_of, lstat
 from tierflow.tiers.names import free_name
 from tierflow.tiers.restore import restore
 from tierflow.tiers.settle import settle
+from tierflow.tiers.words import cannot
 
 if TYPE_CHECKING:
     import os

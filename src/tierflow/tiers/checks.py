@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 from tierflow.errors import TryAgainError
 from tierflow.objectstore.connect import StorePath
 from tierflow.tiers.base import CopyError
-from tierflow.tiers.files import cannot, link_text_of, look, sha256_of
+from tierflow.tiers.files import link_text_of, look, sha256_of
+from tierflow.tiers.words import cannot
 
 if TYPE_CHECKING:
     from tierflow.objectstore.connect import Place

@@ -10,8 +10,9 @@ from tierflow.errors import TryAgainError
 from tierflow.objectstore.connect import StorePath
 from tierflow.tiers.acts import closing, each, is_remote, own_folders
 from tierflow.tiers.checks import is_link_with
-from tierflow.tiers.files import cannot, look, remove, remove_empty_folders
+from tierflow.tiers.files import look, remove, remove_empty_folders
 from tierflow.tiers.removal import origin_problem, retire
+from tierflow.tiers.words import cannot
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

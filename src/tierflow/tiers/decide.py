@@ -13,8 +13,9 @@ from tierflow.objectstore.connect import StorePath
 from tierflow.tiers.acts import Outcome
 from tierflow.tiers.base import Stamp
 from tierflow.tiers.checks import has_content, is_link_with, same_target
-from tierflow.tiers.files import cannot, changed_text, look, lstat, sha256_of, target_of
+from tierflow.tiers.files import look, lstat, sha256_of, target_of
 from tierflow.tiers.removal import is_ours
+from tierflow.tiers.words import cannot, changed_text
 
 if TYPE_CHECKING:
     from tierflow.objectstore.connect import Place

@@ -5,7 +5,6 @@ Everything goes through `os`, one system call per step, so that a test can stop 
 
 from __future__ import annotations
 
-import ctypes
 import errno
 import hashlib
 import os
@@ -13,13 +12,13 @@ import shutil
 import stat
 import uuid
 from contextlib import suppress
-from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from tierflow.errors import TryAgainError
 from tierflow.objectstore.connect import StorePath, stat_of
 from tierflow.tiers.base import ChangedError, CopyError, Made, Stamp
+from tierflow.tiers.rename import rename_new
+from tierflow.tiers.words import cannot, changed_text
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping
@@ -32,8 +31,6 @@ NAME_MAX = 255
 PART_SUFFIX = ".part"
 _PART_ID = 16
 NO_HARD_LINK = frozenset({errno.EXDEV, errno.EPERM, errno.EMLINK, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS})
-_RENAME_NOREPLACE = 1
-_AT_FDCWD = -100
 
 
 def look(path: Place) -> os.stat_result | None:
@@ -242,7 +239,7 @@ def publish_new(part: Path, destination: Path) -> Stamp:
     except OSError as error:
         if error.errno not in NO_HARD_LINK:
             raise
-        _rename_new(part, destination)
+        rename_new(part, destination)
         return Stamp.of(os.lstat(destination))
     part.unlink()
     return Stamp.of(os.lstat(destination))
@@ -387,59 +384,3 @@ def _digest(handle: int) -> str:
     while chunk := os.read(handle, CHUNK):
         digest.update(chunk)
     return digest.hexdigest()
-
-
-@cache
-def _renameat2() -> Any:
-    return getattr(ctypes.CDLL(None, use_errno=True), "renameat2", None)
-
-
-def _rename_new(part: Path, destination: Path) -> None:
-    """Rename unless the new name is taken, on file systems without hard links."""
-    call = _renameat2()
-    if call is None:
-        raise CopyError(_no_publish(destination))
-    if call(_AT_FDCWD, os.fsencode(part), _AT_FDCWD, os.fsencode(destination), _RENAME_NOREPLACE) == 0:
-        return
-    code = ctypes.get_errno()
-    if code in {errno.EINVAL, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP}:
-        raise CopyError(_no_publish(destination))
-    raise OSError(code, os.strerror(code), str(destination))
-
-
-def _no_publish(destination: Path) -> str:
-    return (
-        f"the file system of {destination.parent} has neither hard links nor renaming without overwriting, "
-        "one of which is needed so that no file is ever overwritten: choose another `root` for the tier"
-    )
-
-
-def changed_text(path: Place, difference: str) -> str:
-    """Say that a file is not the one that was measured, and what to do."""
-    return f"{path} changed since it was measured ({difference}): run again, so that it is measured anew"
-
-
-_REMEDY = {
-    errno.ENOENT: "it isn't there any more: run again so that the input is scanned anew",
-    errno.EACCES: "permission denied: give the user who runs tierflow access",
-    errno.EPERM: "the system doesn't permit it: check the owner and the attributes of file and folder",
-    errno.EROFS: "the file system is mounted read-only: mount it writable or choose the driver `copy` or `link`",
-    errno.ENAMETOOLONG: "the name is too long for this file system: choose a tier `root` with a shorter path",
-    errno.EIO: "the disk reports a read or write error: check the disk",
-    errno.ELOOP: "its symbolic links lead in a circle: remove the link or mend it",
-    errno.ENOTDIR: "a part of the path is a file, not a folder: move that file away",
-    errno.EISDIR: "it is a folder: only files can be placed",
-}
-
-
-def cannot(verb: str, path: Place, error: OSError) -> str:
-    """Say what could not be done, why, and what to do.
-
-    Raises:
-        TryAgainError: when it is such an error, which is never one object's own.
-    """
-    if isinstance(error, TryAgainError):
-        raise error
-    words = os.strerror(error.errno) if error.errno else str(error)
-    why = _REMEDY.get(error.errno or 0, f"{words}: mend that and run again")
-    return f"can't {verb} {path}: {why}"

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 from tierflow.objectstore.connect import StorePath
 from tierflow.tiers.base import Stamp
 from tierflow.tiers.checks import has_content, is_link_with, same_target
-from tierflow.tiers.files import cannot, link_text_of, look, lstat, remove, target_of
+from tierflow.tiers.files import link_text_of, look, lstat, remove, target_of
+from tierflow.tiers.words import cannot
 
 if TYPE_CHECKING:
     from tierflow.objectstore.connect import Place

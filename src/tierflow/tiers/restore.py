@@ -24,17 +24,10 @@ from tierflow.tiers.acts import (
 )
 from tierflow.tiers.base import Order
 from tierflow.tiers.checks import is_link_with
-from tierflow.tiers.files import (
-    NO_HARD_LINK,
-    cannot,
-    copy_verified,
-    look,
-    make_link,
-    remove,
-    remove_empty_folders,
-)
+from tierflow.tiers.files import NO_HARD_LINK, copy_verified, look, make_link, remove, remove_empty_folders
 from tierflow.tiers.removal import is_ours, redundant
 from tierflow.tiers.transfer import transfer
+from tierflow.tiers.words import cannot
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

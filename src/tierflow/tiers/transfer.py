@@ -13,8 +13,6 @@ from tierflow.objectstore.connect import StorePath, stat_of
 from tierflow.objectstore.uploads import token_for
 from tierflow.tiers.base import ChangedError, CopyError, Made, Stamp
 from tierflow.tiers.files import (
-    cannot,
-    changed_text,
     link_text_of,
     open_origin,
     part_of,
@@ -27,6 +25,7 @@ from tierflow.tiers.files import (
     target_of,
     write_all,
 )
+from tierflow.tiers.words import cannot, changed_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
