@@ -74,7 +74,8 @@ class Installation:
 
     def in_pod(self, name: str, *command: str, results: Path | None = None, timeout_s: float = 400) -> tuple[int, str]:
         """Run a command in a pod that sees the same folders; return its exit code and what it wrote."""
-        spec = pod(command, volumes={"/images": self.images, "/results": results or self.results})
+        volumes = {"/images": self.images, "/results": results or self.results}
+        spec = pod(command, volumes=volumes, resources={"requests": {"cpu": "500m"}})
         return self.kubectl.run_pod(name, spec, timeout_s=timeout_s)
 
 

@@ -79,7 +79,7 @@ def test_a_full_volume_is_tried_again_and_then_named(kubectl, tierflow_image, sm
         tries = nodes_of(workflow, "place-index")
         assert [node["outputs"]["exitCode"] for node in tries] == ["75"] * 3
         assert all("/results/" in node["message"] for node in tries)
-        assert "No space left on device" in tries[-1]["message"]
+        assert "the disk is full, make room there" in tries[-1]["message"]
         assert at.tierflow_argo("watch", name).returncode == 75
         # Nothing half-written is taken for a file: room is made, and the same run goes on.
         subprocess.run(["mount", "-o", "remount,size=64m", small_volume], check=True)
