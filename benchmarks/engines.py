@@ -2,8 +2,11 @@
 
     python benchmarks/engines.py                                    # 20,000 images by snakemake --cores 2 and by Slurm
     python benchmarks/engines.py --objects 1000 --shard-objects 100 --engines slurm,slurm-plain,slurm-arrays
+    python benchmarks/engines.py --engines argo --namespace tierflow --keep FOLDER
 
-Slurm's programs must answer (`sinfo`). An engine is one function that runs tierflow to the end and one line in ENGINES.
+Slurm's programs must answer (`sinfo`). For Argo, `argo/overlays/local` is installed in the namespace, FOLDER/images and
+FOLDER/results are its volumes (images and results are put there), and `kubectl` reaches it. An engine is one function
+that runs tierflow to the end and one line in ENGINES.
 
 `overhead` is the cores' time in which they did no step's work, divided by the number of shards: starts of engines and
 jobs, waiting for status, and idle cores. `by Slurm's jobs` is processor time: it hardly depends on what else runs here;
@@ -42,6 +45,7 @@ class Task:
     output: Path
     settings: tuple[str, ...]
     cores: int
+    namespace: str
 
     def tierflow(self, *arguments: str) -> None:
         """Run `tierflow run` for this task."""
@@ -80,6 +84,16 @@ def cluster_generic_plain(task: Task) -> None:
     _by_profile(task, "cluster-generic", UNGROUPED | {"latency-wait": 15, "seconds-between-status-checks": 2})
 
 
+def argo(task: Task) -> None:
+    """Argo Workflows on Kubernetes; as many pods at a time as there are cores."""
+    sets = [text for setting in task.settings for text in ("--set", setting)]
+    argv = [sys.executable, "-m", "tierflow", "argo", "submit", f"/images/{task.images.name}", *sets, "--wait"]
+    argv += ["--output", f"/results/{task.output.name}", "--namespace", task.namespace]
+    # Slurm's profile sends this number of shards to one job, too.
+    argv += ["-p", "place-shards-per-job=10", "--parallelism", str(task.cores)]
+    subprocess.run(argv, check=True, capture_output=True)
+
+
 ENGINES: dict[str, Callable[[Task], None]] = {
     "snakemake": snakemake,
     "slurm": slurm,
@@ -87,6 +101,7 @@ ENGINES: dict[str, Callable[[Task], None]] = {
     "slurm-arrays": slurm_arrays,
     "cluster-generic": cluster_generic,
     "cluster-generic-plain": cluster_generic_plain,
+    "argo": argo,
 }
 
 
@@ -101,6 +116,15 @@ def cpu_s(group: Path | None) -> float:
     return float("nan") if group is None else int((group / "cpuacct.usage").read_text()) / 1e9
 
 
+def steps_cpu_s(output: Path) -> float:
+    """Return the processor time of all steps, in seconds; the lines of one process count from its beginning."""
+    by_process: dict[str, float] = {}
+    for number, cost in enumerate(cost for rows in costs(output).values() for cost in rows):
+        process = cost.get("process", str(number))
+        by_process[process] = max(cost["cpu_s"], by_process.get(process, 0.0))
+    return sum(by_process.values())
+
+
 def main() -> None:
     """Make the images, run every engine, print a table as the documentation has it."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -109,26 +133,30 @@ def main() -> None:
     parser.add_argument("--shard-objects", type=int, default=1000)
     parser.add_argument("--cores", type=int, default=2, help="cores that this machine really has")
     parser.add_argument("--engines", default="snakemake,slurm", help=f"some of {','.join(ENGINES)}")
+    parser.add_argument("--namespace", default="tierflow", help="Kubernetes namespace, for Argo")
     parser.add_argument("--cpuacct", type=Path, help="control group of Slurm's daemon")
     parser.add_argument("--keep", type=Path, help="work here (a folder that Slurm's nodes see) and keep everything")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as scratch:
         root = options.keep or Path(scratch)
-        images = root / f"plate-{options.objects}-{options.side}"
+        # Pods know these two folders as /images and /results.
+        images = root / "images" / f"plate-{options.objects}-{options.side}"
         if not images.exists():
             make_images(images, objects=options.objects, side=options.side)
         print(f"{options.objects:,} images of {options.side} x {options.side}, {options.cores} cores")
         print("| engine | shards | wall s | images/s | steps' CPU s | core s per shard besides | CPU s by jobs |")
         print("|---|---|---|---|---|---|---|")
         for name in options.engines.split(","):
-            output = root / f"out-{name}-{time.time():.0f}"
+            output = root / "results" / f"out-{name}-{time.time():.0f}"
             settings = (f"scan.shard_objects={options.shard_objects}", "catalogue.run=same")
-            task = Task(images=images, output=output, settings=settings, cores=options.cores)
+            task = Task(
+                images=images, output=output, settings=settings, cores=options.cores, namespace=options.namespace
+            )
             used, started = cpu_s(options.cpuacct), time.perf_counter()
             ENGINES[name](task)
             wall_s, used = time.perf_counter() - started, cpu_s(options.cpuacct) - used
             shards = len(json.loads((output / "scan" / "summary.json").read_text())["shards"])
-            steps_s = sum(cost["cpu_s"] for rows in costs(output).values() for cost in rows)
+            steps_s = steps_cpu_s(output)
             overhead_s = (wall_s * options.cores - steps_s) / shards
             row = (
                 name,
