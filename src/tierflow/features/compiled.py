@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from tierflow.features import processor
@@ -10,11 +11,26 @@ from tierflow.features import processor
 processor.prepare()
 
 from numba import njit  # noqa: E402
+from numba.core.caching import IndexDataCacheFile  # noqa: E402
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 Function = TypeVar("Function", bound="Callable[..., Any]")
+
+
+def _save(file: Any, key: object, data: object) -> None:
+    """Save a function's machine code for one type of pixels, under a name that no other type gets.
+
+    numba itself numbers the files. Two processes that compile a function for different types at the same moment take
+    the same number, and the index of one then leads to the code of the other.
+    """
+    name = file._data_name(int(hashlib.sha256(repr(key).encode()).hexdigest()[:15], 16))
+    file._save_data(name, data)
+    file._save_index(file._load_index() | {key: name})
+
+
+IndexDataCacheFile.save = _save  # type: ignore[method-assign]
 
 
 def compiled(*, fastmath: bool = False) -> Callable[[Function], Function]:
