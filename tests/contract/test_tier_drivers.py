@@ -63,7 +63,6 @@ class InStores(StoreDriverContract):
 
     @pytest.fixture(params=["memory", "local"])
     def root(self, request, tmp_path):
-        pytest.importorskip("fsspec")
         where = f"memory://{tmp_path.name}" if request.param == "memory" else f"local://{tmp_path}/store"
         return fresh_root(where)
 

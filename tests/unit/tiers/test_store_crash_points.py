@@ -20,8 +20,6 @@ from tierflow.tiers.journal import open_journal
 from tierflow.tiers.undo import undo
 from tierflow.tiers.verify import verify
 
-pytest.importorskip("fsspec")
-
 ROOT = "memory://tiers"
 DRIVERS = {"A": "copy", "B": "move", "C": "trash", "D": "move"}
 FIRST = {"kept": "A", "moved": "B", "pointer": "B", "local": "D"}

@@ -21,8 +21,6 @@ from tierflow.tiers.undo import undo
 from tierflow.tiers.verify import verify
 from tierflow.tiers.wants import labels_of
 
-pytest.importorskip("fsspec")
-
 
 @pytest.fixture
 def world(tmp_path):
