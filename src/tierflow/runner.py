@@ -40,6 +40,8 @@ if TYPE_CHECKING:
     from tierflow.render.snakemake import Workflow
 
 LOG = "logs/snakemake.log"
+# Snakemake needs some seconds to cancel the jobs of a batch system.
+_PATIENCE_S = 20
 
 # The first of these that any step ended with is what the whole run ended with.
 _ERRORS: dict[int, type[TierflowError]] = {
@@ -99,9 +101,7 @@ def execute(
             try:
                 watch(process, workflow.output, console)
             except KeyboardInterrupt:
-                # The terminal has sent Snakemake the same signal; it ends its jobs and removes its lock.
-                process.send_signal(signal.SIGINT)
-                process.wait()
+                _end(process)
                 raise
         if process.returncode:
             error = _explain(workflow.output, process.returncode)
@@ -116,6 +116,15 @@ def _where(cores: int | None, profiles: Sequence[str]) -> list[str]:
         return profile_arguments(profiles) + ([] if cores is None else ["--cores", str(cores)])
     default = snakefile().parent / "profiles" / "default"
     return ["--workflow-profile", str(default), "--cores", "all" if cores is None else str(cores)]
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    """Let Snakemake end its jobs, also those that it sent to a batch system, and wait for that."""
+    while process.poll() is None:
+        # The terminal sends it too. Snakemake forgets one that comes while it hands a job to a batch system.
+        process.send_signal(signal.SIGINT)
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(timeout=_PATIENCE_S)
 
 
 def _command(workflow: Workflow, *, configuration: Path, where: list[str]) -> list[str]:

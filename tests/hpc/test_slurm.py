@@ -76,7 +76,7 @@ def begin(slurm, tmp_path) -> Iterator:
         if running.process.poll() is None:
             # Snakemake takes its jobs along.
             running.process.send_signal(signal.SIGINT)
-            running.process.communicate(timeout=60)
+            running.process.communicate(timeout=120)
 
 
 @pytest.fixture(scope="module")

@@ -152,8 +152,10 @@ class KubectlArgo:
 
     def _problem(self, said: str, *, what: str) -> TierflowError:
         if any(words in said.lower() for words in _AWAY):
+            # The lines before it repeat it.
+            last = said.strip().splitlines()[-1]
             return TryAgainError(
-                f"{what}: kubectl doesn't reach the cluster ({' '.join(said.split())[:300]}): check KUBECONFIG and "
+                f"{what}: kubectl doesn't reach the cluster ({last[:300]}): check KUBECONFIG and "
                 "`kubectl cluster-info`, or give --server"
             )
         if "the server doesn't have a resource type" in said:
