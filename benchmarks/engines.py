@@ -26,7 +26,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import yaml
-from scale import costs, make_images
+from scale import make_images
+
+from tierflow.sizing.actual import read_lines, sum_up
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -116,15 +118,6 @@ def cpu_s(group: Path | None) -> float:
     return float("nan") if group is None else int((group / "cpuacct.usage").read_text()) / 1e9
 
 
-def steps_cpu_s(output: Path) -> float:
-    """Return the processor time of all steps, in seconds; the lines of one process count from its beginning."""
-    by_process: dict[str, float] = {}
-    for number, cost in enumerate(cost for rows in costs(output).values() for cost in rows):
-        process = cost.get("process", str(number))
-        by_process[process] = max(cost["cpu_s"], by_process.get(process, 0.0))
-    return sum(by_process.values())
-
-
 def main() -> None:
     """Make the images, run every engine, print a table as the documentation has it."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -156,7 +149,7 @@ def main() -> None:
             ENGINES[name](task)
             wall_s, used = time.perf_counter() - started, cpu_s(options.cpuacct) - used
             shards = len(json.loads((output / "scan" / "summary.json").read_text())["shards"])
-            steps_s = steps_cpu_s(output)
+            steps_s = sum(spent.cpu_s for spent in sum_up(read_lines(output / "logs")).values())
             overhead_s = (wall_s * options.cores - steps_s) / shards
             row = (
                 name,

@@ -12,7 +12,10 @@ from functools import reduce
 from operator import getitem
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
+
+from tierflow.config_section import Section
+from tierflow.config_stream import Stream
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -20,12 +23,6 @@ if TYPE_CHECKING:
 Share = Annotated[float, Field(ge=0, le=1)]
 TierName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$", max_length=64)]
 QUARANTINE = "quarantine"
-
-
-class Section(BaseModel):
-    """Base of all sections: immutable, no unknown keys."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class Scan(Section):
@@ -369,6 +366,7 @@ class Config(Section):
     catalogue: Catalogue = Field(default_factory=Catalogue)
     report: Report = Field(default_factory=Report)
     run: Run = Field(default_factory=Run)
+    stream: Stream = Field(default_factory=Stream)
 
     @model_validator(mode="after")
     def _known_tiers(self) -> Config:

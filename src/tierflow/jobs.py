@@ -16,13 +16,13 @@ from typing import TYPE_CHECKING
 from tierflow import costs
 from tierflow.config_io import load
 from tierflow.errors import ConfigError, TierflowError, TooManyFailedError, exit_code_of
-from tierflow.freshness import is_newer
+from tierflow.freshness import is_fresh
 from tierflow.lock import run_lock
 from tierflow.objectstore.in_place import InPlace
 from tierflow.output_folder import clear_state, leave_note, remove_leftovers, require_room
-from tierflow.render.snakemake import SETTINGS_FOLDER, Workflow, prepare
+from tierflow.render.snakemake import Workflow, prepare
 from tierflow.steps import STEPS
-from tierflow.steps.places import arguments, log_file, results, shards_of, sources
+from tierflow.steps.places import arguments, log_file, results, shards_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -230,8 +230,7 @@ def _configured(output: Path, steps: Sequence[str]) -> list[str]:
 
 def _run_steps(output: Path, steps: Sequence[str], shard: str | None, done: Done, keep: InPlace) -> None:
     for step in steps:
-        settings = output / SETTINGS_FOLDER / step
-        if is_newer(results(step, output, shard=shard), sources(step, output, shard=shard, settings=settings)):
+        if is_fresh(step, output, shard=shard):
             done.skipped += 1
             continue
         started = time.perf_counter()

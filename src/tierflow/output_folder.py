@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from tierflow.errors import ConfigError, TierflowError, exit_code_of
 from tierflow.io.atomic import write_text
-from tierflow.render.snakemake import SETTINGS_FOLDER
+from tierflow.steps.places import SETTINGS_FOLDER
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from tierflow.freshness import is_newer
-from tierflow.render.snakemake import CONFIG_FILE, SETTINGS_FOLDER
-from tierflow.scoring.folder import shard_names
-from tierflow.steps.policy import run as policy
-from tierflow.steps.score import run as score
+from tierflow.freshness import is_fresh
+from tierflow.steps import STEPS
+from tierflow.steps.places import arguments, shards_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -17,17 +15,10 @@ if TYPE_CHECKING:
 
 def is_measured(output: Path) -> bool:
     """Tell whether baseline and all extract tables are there and newer than all that they depend on."""
-    summary = output / "scan" / "summary.json"
-    if not summary.exists():
-        return False
-    shards = [output / "scan" / "shards" / f"{name}.parquet" for name in shard_names(summary)]
-    extracts = [output / "extract" / shard.name for shard in shards]
-    settings = {step: output / SETTINGS_FOLDER / step for step in ("scan", "extract", "baseline")}
-    groups = [output / "baseline.parquet", output / "duplicates.parquet"]
     return (
-        is_newer([summary], [settings["scan"]])
-        and all(is_newer([e], [s, settings["extract"]]) for s, e in zip(shards, extracts, strict=True))
-        and is_newer(groups, [*extracts, settings["baseline"]])
+        is_fresh("scan", output)
+        and all(is_fresh("extract", output, shard=name) for name in shards_of(output))
+        and is_fresh("baseline", output)
     )
 
 
@@ -41,12 +32,8 @@ def rescore(output: Path, *, on_shard: Callable[[], None]) -> None:
     Raises:
         TierflowError: as the steps do.
     """
-    config, summary = output / CONFIG_FILE, output / "scan" / "summary.json"
-    groups = {"baseline": output / "baseline.parquet", "duplicates": output / "duplicates.parquet"}
-    for name in shard_names(summary):
-        shard, extract = output / "scan" / "shards" / f"{name}.parquet", output / "extract" / f"{name}.parquet"
-        table = output / "score" / f"{name}.parquet"
-        if not is_newer([table], [shard, extract, *groups.values(), output / SETTINGS_FOLDER / "score"]):
-            score(shard=shard, extract=extract, **groups, config=config, table=table)
+    for name in shards_of(output):
+        if not is_fresh("score", output, shard=name):
+            STEPS["score"].function(**arguments("score", output, shard=name))
         on_shard()
-    policy(summary=summary, scores=output / "score", config=config, policy=output / "policy.json")
+    STEPS["policy"].function(**arguments("policy", output, shard=None))

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, ClassVar
 import numpy as np
 from pydantic import BaseModel, Field
 
-from tierflow.config import Section
+from tierflow.config_section import Section
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -15,7 +15,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import re
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
@@ -30,6 +29,7 @@ from tierflow.objectstore import uploads
 from tierflow.objectstore.base import Upload
 from tierflow.objectstore.connect import StorePath, is_url, place_at
 from tierflow.objectstore.in_place import InPlace
+from tierflow.render.snakemake import run_name
 from tierflow.steps.places import log_file, results, shards_of, sources
 from tierflow.tiers import journal
 
@@ -40,7 +40,6 @@ if TYPE_CHECKING:
     from tierflow.objectstore.base import Head
 
 MADE = ".tierflow/made"
-SETTINGS = ".tierflow/settings"
 _SHARD_TABLES = "scan/shards"
 _ERRORS = ".tierflow/errors"
 _PUBLISHED = (".tierflow/published", "dead_letters")
@@ -96,8 +95,7 @@ def named(tree: Mapping[str, Any], output: str) -> dict[str, Any]:
     if not is_url(output) or (isinstance(said, dict) and said.get("run")):
         return dict(tree)
     url = str(place_at(output)).rstrip("/")
-    readable = re.sub(r"[^\w.-]+", "-", url.rpartition("/")[2], flags=re.ASCII).strip("-") or "run"
-    return merge(tree, {"catalogue": {"run": f"{readable[:100]}-{hashlib.sha256(url.encode()).hexdigest()[:6]}"}})
+    return merge(tree, {"catalogue": {"run": run_name(url.rpartition("/")[2], place=url)}})
 
 
 def require_far_tiers(config: Config, output: str) -> None:
@@ -220,7 +218,7 @@ class Staging(InPlace):
 
     def _paths(self, step: str, shard: str | None) -> set[str]:
         paths = [*results(step, self.folder, shard=shard), log_file(step, self.folder, shard=shard)]
-        paths += sources(step, self.folder, shard=shard, settings=self.folder / SETTINGS / step)
+        paths += sources(step, self.folder, shard=shard)
         found = {self._relative(path) for path in paths} | {f"{MADE}/{step}/{shard or 'all'}.json"}
         # What is known of the objects from elsewhere must match some object of the data set.
         if step in ("scan", "baseline") or (step == "index" and load(self.folder / "config.yaml").metadata.table):
@@ -261,7 +259,7 @@ class Staging(InPlace):
 
     def _made(self, step: str, shard: str | None) -> dict[str, str | None]:
         """Return what a step's results were made from, and what they are: digests by path."""
-        needed = sources(step, self.folder, shard=shard, settings=self.folder / SETTINGS / step)
+        needed = sources(step, self.folder, shard=shard)
         return {self._relative(path): _digest(path) for path in (*needed, *results(step, self.folder, shard=shard))}
 
     def _note_of(self, step: str, shard: str | None) -> object:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, ClassVar
 import numpy as np
 from pydantic import BaseModel, Field
 
-from tierflow.config import Section
+from tierflow.config_section import Section
 from tierflow.policies.base import Taken
 from tierflow.policies.ranking import best_first, cuts_at
 from tierflow.policies.top_k import require_limits

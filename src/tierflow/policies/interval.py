@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, ClassVar
 
 from pydantic import BaseModel, Field
 
-from tierflow.config import Section
+from tierflow.config_section import Section
 from tierflow.errors import ConfigError
 from tierflow.policies.base import Cut
 from tierflow.policies.ranking import require_tiers

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, ClassVar
 import numpy as np
 from pydantic import BaseModel, Field
 
-from tierflow.config import Section, Share
+from tierflow.config import Share
+from tierflow.config_section import Section
 from tierflow.errors import ConfigError
 from tierflow.policies.ranking import best_first, cuts_at, require_tiers
 

@@ -21,6 +21,7 @@ from tierflow.io.atomic import write_text
 from tierflow.io.remote import input_root, input_text
 from tierflow.io.walk import fingerprint
 from tierflow.steps import STEPS
+from tierflow.steps.places import SETTINGS_FOLDER
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -44,7 +45,6 @@ def default_output(dataset: str) -> Path:
 
 
 Mode = Literal["write", "plan", "read"]
-SETTINGS_FOLDER = ".tierflow/settings"
 
 
 @dataclass(frozen=True)
@@ -130,7 +130,7 @@ def resolve(tree: Mapping[str, Any]) -> Workflow:
     named = input_text(source)
     place = Path(str(output)).expanduser().absolute() if output else default_output(named.rpartition("/")[2])
     found = {
-        "run": config.catalogue.run or _stored_run(place) or _run_name(place),
+        "run": config.catalogue.run or _stored_run(place) or run_name(place.name, place=f"{platform.node()}:{place}"),
         "elasticsearch": {"url": config.catalogue.elasticsearch.url or os.environ.get(URL_VARIABLE) or None},
     }
     table = config.metadata.table and str(Path(config.metadata.table).expanduser().absolute())
@@ -147,10 +147,15 @@ def _stored_run(output: Path) -> str | None:
     return stored.get("run") if isinstance(stored, dict) else None
 
 
-def _run_name(output: Path) -> str:
-    """Return a name that another folder or machine will hardly get: runs share a server."""
-    mark = hashlib.sha256(f"{platform.node()}:{output}".encode("utf-8", "surrogateescape")).hexdigest()[:6]
-    readable = re.sub(r"[^\w.-]+", "-", output.name, flags=re.ASCII).strip("-") or "run"
+def run_name(name: str, *, place: str) -> str:
+    """Return a name for a run that another place will hardly get: runs share a server.
+
+    Args:
+        name: Last part of the output's path or URL.
+        place: What tells this output from all others: machine and path, or URL.
+    """
+    mark = hashlib.sha256(place.encode("utf-8", "surrogateescape")).hexdigest()[:6]
+    readable = re.sub(r"[^\w.-]+", "-", name, flags=re.ASCII).strip("-") or "run"
     return f"{readable[:100]}-{mark}"
 
 

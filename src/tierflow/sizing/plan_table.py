@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from tierflow.config import Section
+from tierflow.config_section import Section
 
 
 class Span(Section):

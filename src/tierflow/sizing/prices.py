@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import yaml
 from pydantic import Field, ValidationError, model_validator
 
-from tierflow.config import Section
+from tierflow.config_section import Section
 from tierflow.config_io import explain_parameters, read_tree
 from tierflow.errors import ConfigError, InputMissingError
 

@@ -13,6 +13,9 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
+SETTINGS_FOLDER = ".tierflow/settings"
+"""Holds a file per step, which changes when its results are out of date for another reason than its tables."""
+
 _CONFIG = "config.yaml"
 _SUMMARY = "scan/summary.json"
 _SHARD = "scan/shards/{shard}.parquet"
@@ -90,17 +93,16 @@ def results(step: str, output: Path, *, shard: str | None) -> list[Path]:
     return [paths[port] for port in STEPS[step].ports("output")]
 
 
-def sources(step: str, output: Path, *, shard: str | None, settings: Path) -> list[Path]:
+def sources(step: str, output: Path, *, shard: str | None) -> list[Path]:
     """Return the files whose change makes a step's results out of date.
 
     Args:
         step: Name of the step.
         output: Output folder.
         shard: Name of the shard; None for a step that sees the whole data set.
-        settings: The step's settings file.
     """
     paths = arguments(step, output, shard=shard)
-    found = [settings]
+    found = [output / SETTINGS_FOLDER / step]
     for port, kind in declared_ports(step).items():
         if kind == "input" and (step, port) not in ANCIENT:
             found.append(paths[port])

@@ -11,7 +11,7 @@ import pytest
 from tierflow.errors import ObjectError
 from tierflow.objectstore.connect import StorePath, place_at
 from tierflow.objectstore.uploads import FOLDER
-from tierflow.testing.tiers import CONTENT, MODE, MTIME_NS, NAMES, OBJECT_ID, SHA256
+from tierflow.testing.tiers import CONTENT, MODE, MTIME_NS, NAMES, OBJECT_ID, SHA256, make_origin
 from tierflow.tiers.acts import Want
 from tierflow.tiers.base import Order, Placed
 from tierflow.tiers.carry import carry
@@ -48,7 +48,7 @@ class StoreDriverContract:
 
     def test_content_arrives_and_origin_stays(self, tmp_path: Path, root: StorePath) -> None:
         """The content stands under the key, nothing else does, and the origin stays."""
-        origin = _origin(tmp_path)
+        origin = make_origin(tmp_path)
         made = self._publish(origin, root / "x.tif")
         assert (root / "x.tif").read_bytes() == CONTENT
         assert origin.read_bytes() == CONTENT
@@ -60,7 +60,7 @@ class StoreDriverContract:
         (tmp_path / "other").write_bytes(b"someone else's")
         self.driver().publish(Order("f" * 32, tmp_path / "other", root / "x.tif"))
         with pytest.raises(FileExistsError):
-            self._publish(_origin(tmp_path), root / "x.tif")
+            self._publish(make_origin(tmp_path), root / "x.tif")
         assert (root / "x.tif").read_bytes() == b"someone else's"
         assert _keys(root) == ["x.tif"]
 
@@ -76,7 +76,7 @@ class StoreDriverContract:
 
     def test_changed_content_is_not_placed(self, tmp_path: Path, root: StorePath) -> None:
         """A file that isn't the measured one is refused; nothing is left."""
-        origin = _origin(tmp_path)
+        origin = make_origin(tmp_path)
         origin.write_bytes(b"another content")
         with pytest.raises(ObjectError, match="changed"):
             self._publish(origin, root / "x.tif")
@@ -84,7 +84,7 @@ class StoreDriverContract:
 
     def test_verify_tells_right_from_wrong(self, tmp_path: Path, root: StorePath) -> None:
         """Verification passes at first, and finds damage and absence."""
-        origin, destination = _origin(tmp_path), root / "x.tif"
+        origin, destination = make_origin(tmp_path), root / "x.tif"
         made = self._publish(origin, destination)
         placed = Placed(origin, destination, made.how, made.sha256, made.stamp, made.link_text)
         driver = self.driver()
@@ -100,7 +100,7 @@ class StoreDriverContract:
     def test_hostile_names_come_and_go(self, tmp_path: Path, root: StorePath) -> None:
         """Place through the journal, again without effect, then undo: everything is back, byte for byte."""
         for name in NAMES:
-            _origin(tmp_path, name)
+            make_origin(tmp_path, name)
         before = {path: _facts(path) for path in (tmp_path / "in").iterdir()}
         first = self._carry(tmp_path, root)
         assert [outcome.problem for outcome in first] == [None] * len(NAMES)
@@ -158,15 +158,6 @@ def _keys(root: StorePath) -> list[str]:
         return [head.key.removeprefix(prefix) for head in root.store.scan(prefix)]
     except FileNotFoundError:
         return []
-
-
-def _origin(base: Path, name: str = "x.tif") -> Path:
-    path = base / "in" / name
-    path.parent.mkdir(exist_ok=True)
-    path.write_bytes(CONTENT)
-    path.chmod(MODE)
-    os.utime(path, ns=(MTIME_NS, MTIME_NS))
-    return path
 
 
 def _facts(path: Path) -> tuple[object, ...]:

@@ -55,7 +55,7 @@ class TierDriverContract:
 
     def test_destination_has_the_content_and_origin_stays(self, tmp_path: Path) -> None:
         """Content, time and permission bits arrive; the origin stays; nothing else is left in the folder."""
-        origin, destination = _origin(tmp_path), tmp_path / "tier" / "x.tif"
+        origin, destination = make_origin(tmp_path), tmp_path / "tier" / "x.tif"
         made = self._publish(origin, destination)
         assert destination.read_bytes() == CONTENT
         assert origin.read_bytes() == CONTENT
@@ -67,7 +67,7 @@ class TierDriverContract:
 
     def test_never_overwrites(self, tmp_path: Path) -> None:
         """A file, a link and a folder that has the name stay as they are."""
-        origin, destination = _origin(tmp_path), tmp_path / "tier" / "x.tif"
+        origin, destination = make_origin(tmp_path), tmp_path / "tier" / "x.tif"
         destination.parent.mkdir()
         for make in (_put_file, _put_dangling_link, _put_folder):
             make(destination)
@@ -113,7 +113,7 @@ class TierDriverContract:
 
     def test_link_is_followed_and_its_target_stays(self, tmp_path: Path) -> None:
         """A link to a file is placed as that file; link and target stay."""
-        target, origin, destination = _origin(tmp_path), tmp_path / "pointer", tmp_path / "tier" / "pointer"
+        target, origin, destination = make_origin(tmp_path), tmp_path / "pointer", tmp_path / "tier" / "pointer"
         origin.symlink_to("in/x.tif")
         made = self._publish(origin, destination)
         assert destination.read_bytes() == CONTENT
@@ -123,7 +123,7 @@ class TierDriverContract:
 
     def test_verify_tells_right_from_wrong(self, tmp_path: Path) -> None:
         """Verification passes at first, and finds damage and absence."""
-        origin, destination = _origin(tmp_path), tmp_path / "tier" / "x.tif"
+        origin, destination = make_origin(tmp_path), tmp_path / "tier" / "x.tif"
         made = self._publish(origin, destination)
         placed = Placed(origin, destination, made.how, made.sha256, made.stamp, made.link_text)
         driver = self.driver()
@@ -138,7 +138,7 @@ class TierDriverContract:
     def test_hostile_names_come_and_go(self, tmp_path: Path) -> None:
         """Place through the journal, again without effect, then undo: everything is back, byte for byte."""
         for name in NAMES:
-            _origin(tmp_path, name)
+            make_origin(tmp_path, name)
         (tmp_path / "in" / "pointer").symlink_to("plain.tif")
         before = {path: _facts(path) for path in (tmp_path / "in").iterdir()}
         names = [*NAMES, "pointer"]
@@ -187,7 +187,8 @@ def _refusal(driver: TierDriver, origin: Path, destination: Path) -> str:
     raise AssertionError(f"{origin} was placed")
 
 
-def _origin(base: Path, name: str = "x.tif") -> Path:
+def make_origin(base: Path, name: str = "x.tif") -> Path:
+    """Make a file with known content, time and permission bits in folder `in` of a folder; return its path."""
     path = base / "in" / name
     path.parent.mkdir(exist_ok=True)
     path.write_bytes(CONTENT)
