@@ -189,6 +189,16 @@ _COMMANDS = (
     _Command(
         "argo", "argo:app", "Clusters", "Run on Kubernetes by Argo Workflows: submit, watch, retry, render, check."
     ),
+    _Command(
+        "simulate",
+        "simulate:simulate",
+        "Stream",
+        "Write the images of a folder into another one as a microscope would, to try out a watcher.",
+        (
+            "tierflow simulate my_plate watched --rate 5/s --pattern plate",
+            "tierflow simulate my_plate watched --rate 20/s --writer slow --write-s 10 --count 1000",
+        ),
+    ),
     _Command("step", "step:step", "For engines", "Run one step of the pipeline."),
     _Command("job", "job:app", "For engines", "Do a part of a run where it is out of date."),
 )
