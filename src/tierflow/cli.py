@@ -190,6 +190,33 @@ _COMMANDS = (
         "argo", "argo:app", "Clusters", "Run on Kubernetes by Argo Workflows: submit, watch, retry, render, check."
     ),
     _Command(
+        "status",
+        "status:status",
+        "Stream",
+        "Say how a stream stands: objects by state, lag, latency, tiers, trouble.",
+        ("tierflow status results", "tierflow status results --watch", "tierflow status results --format json"),
+    ),
+    _Command("pause", "status:pause", "Stream", "Let a stream begin nothing new.", ("tierflow pause results",)),
+    _Command("resume", "status:resume", "Stream", "Let a paused stream go on.", ("tierflow resume results",)),
+    _Command(
+        "drain",
+        "status:drain",
+        "Stream",
+        "Let a stream handle everything that is there, and then end.",
+        ("tierflow drain results --follow",),
+    ),
+    _Command(
+        "retry",
+        "status:retry",
+        "Stream",
+        "Have objects handled again: those in quarantine, those that failed, or files by name.",
+        (
+            "tierflow retry results",
+            "tierflow retry results --state lost_source",
+            "tierflow retry results plate_7/B03_s1_w1.tif",
+        ),
+    ),
+    _Command(
         "simulate",
         "simulate:simulate",
         "Stream",

@@ -202,9 +202,13 @@ class Ledger:
         return [(number, at, kind, thing, json.loads(detail)) for number, at, kind, thing, detail in found]
 
     def trim_news(self, *, keep: int) -> None:
-        """Forget all but the latest news."""
+        """Forget all but the latest news; those that a hook hasn't told yet stay."""
         with self.transaction() as db:
-            db.execute("DELETE FROM news WHERE id <= (SELECT max(id) FROM news) - ?", (keep,))
+            db.execute(
+                "DELETE FROM news WHERE id <= min((SELECT max(id) FROM news) - ?, (SELECT coalesce(min(CAST(json_extract("
+                "value, '$.after') AS INTEGER)), 9223372036854775807) FROM facts WHERE name LIKE 'hook:%'))",
+                (keep,),
+            )
 
     def ask(self, name: str, *, by: str, arguments: Mapping[str, Any]) -> int:
         """Leave a request for the watching process; returns its number."""
