@@ -82,7 +82,13 @@ class Batches(Section):
     shard_objects: int = Field(
         500, ge=1, le=100_000, description="Objects in one shard of the tables; micro-batches are gathered into it."
     )
-    workers: int | None = Field(None, ge=1, description="Processes that measure; empty: one per core.")
+    workers: int | None = Field(
+        None, ge=1, description="Processes that measure; empty: one per core. Outside: batches offered at a time."
+    )
+    where: Literal["here", "outside"] = Field(
+        "here",
+        description="Where is measured: in processes of the watching one, or by whoever runs `tierflow work OUTPUT`.",
+    )
 
 
 class Retry(Section):
