@@ -68,8 +68,9 @@ def simulate(
     there already are left, so the same command goes on where it stopped. Side files aren't copied.
     """
     require_apart(source, target)
+    once = _frames(source, config=config, settings=set)
     coming = schedule(
-        repeated(_frames(source, config=config, settings=set), count),
+        repeated(once, count),
         rate=parse_rate(rate),
         pattern=pattern,
         burst=burst,
@@ -78,7 +79,7 @@ def simulate(
     if dry_run:
         _show(coming, console)
         return
-    _play(source, target, coming, total=count, writer=writer, write_s=write_s, console=console)
+    _play(source, target, coming, total=count or len(once), writer=writer, write_s=write_s, console=console)
 
 
 def _frames(source: Path, *, config: Path | None, settings: list[str] | None) -> list[Frame]:
@@ -104,7 +105,7 @@ def _play(
     target: Path,
     coming: Iterator[tuple[float, Frame]],
     *,
-    total: int | None,
+    total: int,
     writer: Writer,
     write_s: float,
     console: Console,
