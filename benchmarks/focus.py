@@ -105,10 +105,11 @@ def scored(images: list[Image], function: str) -> NDArray[np.float64]:
         config = output / "config.yaml"
         config_io.write(config, Config.model_validate({"score": {"function": function}}))
         base, twins = output / "baseline.parquet", output / "duplicates.parquet"
-        baseline.run(summary=summary, extracts=extracts, config=config, baseline=base, duplicates=twins)
+        whole = {"baseline": base, "duplicates": twins, "history": output / "history.parquet", "config": config}
+        baseline.run(summary=summary, extracts=extracts, **whole)
         shard, extract = shards / "00000.parquet", extracts / "00000.parquet"
         table = output / "score.parquet"
-        score.run(shard=shard, extract=extract, baseline=base, duplicates=twins, config=config, table=table)
+        score.run(shard=shard, extract=extract, table=table, **whole)
         return tables.read(table)["interestingness"].to_numpy()
 
 

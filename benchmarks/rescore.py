@@ -107,16 +107,15 @@ def main() -> None:
         base, twins, chosen = output / "baseline.parquet", output / "duplicates.parquet", output / "policy.json"
         shards = sorted(extracts.glob("*.parquet"))
         times = {"(baseline)": _now()}
-        baseline.run(summary=summary, extracts=extracts, config=config, baseline=base, duplicates=twins)
+        whole = {"baseline": base, "duplicates": twins, "history": output / "history.parquet", "config": config}
+        baseline.run(summary=summary, extracts=extracts, **whole)
         times["score"] = _now()
         for extract in shards:
             score.run(
                 shard=output / "scan" / "shards" / extract.name,
                 extract=extract,
-                baseline=base,
-                duplicates=twins,
-                config=config,
                 table=scores / extract.name,
+                **whole,
             )
         times["policy"] = _now()
         policy.run(summary=summary, scores=scores, config=config, policy=chosen)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from snakemake.utils import min_version
 
-from tierflow.stream.feed import END, feed
+from tierflow.stream.snakemake_queue import END, feed
 
 min_version("9.19")
 

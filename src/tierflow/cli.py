@@ -47,6 +47,17 @@ _COMMANDS = (
         ),
     ),
     _Command(
+        "watch",
+        "watch:watch",
+        "Main job",
+        "Measure, score, place and catalogue every image of a folder as it arrives.",
+        (
+            "tierflow watch incoming --output results",
+            "tierflow watch incoming --include '*.tif' --tag urgent --drain-after-idle 600",
+            "tierflow watch incoming --once",
+        ),
+    ),
+    _Command(
         "plan",
         "plan:plan",
         "Main job",

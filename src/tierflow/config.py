@@ -175,7 +175,8 @@ class Score(Section):
     function: str = Field(
         "focus",
         description=(
-            "Interestingness function: focus, haste, logistic, expression, constant, random or an installed one."
+            "Interestingness function: focus, haste, logistic, expression, constant, random, rank_tier, kendall_tau or "
+            "an installed one."
         ),
     )
     parameters: dict[str, Any] = Field(

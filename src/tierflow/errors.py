@@ -15,7 +15,8 @@ TierflowError                                70  internal error
     ├── TruncatedError       flag truncated
     ├── UnsupportedError     flag unsupported
     ├── TooLargeError        flag too_large
-    └── UnmeasurableError    flag unmeasurable
+    ├── UnmeasurableError    flag unmeasurable
+    └── PoisonError          flag poison
 ```
 
 Exit code 0 is success; 64 and 65 are left to Argo's executor.
@@ -117,6 +118,12 @@ class UnmeasurableError(ObjectError):
     """The pixels were read but no feature can be computed from them."""
 
     flag = "unmeasurable"
+
+
+class PoisonError(ObjectError):
+    """Every attempt to handle the object ended its process or failed; only a stream that tries again notices this."""
+
+    flag = "poison"
 
 
 # Errors of the file system that pass by themselves or by an operator's hand; all others are errors for good.

@@ -11,7 +11,7 @@ from tierflow.features.base import FeatureSettings
 from tierflow.io.readers import planes
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from tierflow.config import Extract
     from tierflow.features.base import Extractor, Measurement
@@ -60,6 +60,7 @@ def measure_object(
     extractors: Sequence[Extractor],
     max_plane_mb: int,
     pixel_size_um: float | None = None,
+    beat: Callable[[], None] | None = None,
 ) -> list[Row]:
     """Measure every plane of an object.
 
@@ -69,6 +70,7 @@ def measure_object(
         extractors: What is measured; each sees each plane once.
         max_plane_mb: Largest plane that is decoded, in MB.
         pixel_size_um: Edge of a pixel in um where the file doesn't say.
+        beat: Called after every plane, and once for an object that can't be read.
 
     Returns:
         Rows with columns of `tables.EXTRACT_BASE` and the features: one per plane in the order of the file. An object
@@ -78,7 +80,9 @@ def measure_object(
     Raises:
         TryAgainError: if the storage goes away.
     """
+    tell = beat or (lambda: None)
     if isinstance(source, ObjectError):
+        tell()
         return [_failed({"object_id": object_id}, source)]
     common: Row = {"object_id": object_id, "sha256": source.sha256, "bytes": source.size}
     rows: list[Row] = []
@@ -89,7 +93,9 @@ def measure_object(
                 rows.append(described | {"status": "ok"} | _measured(plane, extractors))
             except ObjectError as error:
                 rows.append(_failed(described, error))
+            tell()
     except ObjectError as error:
+        tell()
         rows.append(_failed(common, error))
     return rows
 

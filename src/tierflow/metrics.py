@@ -112,7 +112,7 @@ def exposition(states: Iterable[RunState], *, now: float) -> str:
     for run, same in _by_run(states).items():
         for name, labels, value in _samples(same, now=now):
             families[name][(("run", run), *labels)] = value
-    return "".join(_family(name, samples) for name, samples in families.items() if samples)
+    return "".join(family(PREFIX + name, _ABOUT[name], samples) for name, samples in families.items() if samples)
 
 
 def _by_run(states: Iterable[RunState]) -> dict[str, list[RunState]]:
@@ -144,12 +144,18 @@ def _samples(states: Sequence[RunState], *, now: float) -> Iterable[tuple[str, L
     yield "last_success_timestamp_seconds", (), max((each.written_at for each in receipts), default=0)
 
 
-def _family(name: str, samples: Mapping[Labels, float]) -> str:
-    full = PREFIX + name
-    lines = [f"# HELP {full} {_escaped(_ABOUT[name])}", f"# TYPE {full} gauge"]
+def family(name: str, about: str, samples: Mapping[Labels, float]) -> str:
+    """Return the lines of one gauge: what it is, then a line per series.
+
+    Args:
+        name: Full name.
+        about: What it means.
+        samples: Value of each series by its labels.
+    """
+    lines = [f"# HELP {name} {_escaped(about)}", f"# TYPE {name} gauge"]
     for labels, value in samples.items():
         inside = ",".join(f'{key}="{_escaped(text, quotes=True)}"' for key, text in labels)
-        lines.append(f"{full}{{{inside}}} {_number(value)}")
+        lines.append(f"{name}{{{inside}}} {_number(value)}")
     return "\n".join(lines) + "\n"
 
 

@@ -76,6 +76,7 @@ def execute(
         TierflowError: of the class that fits what a step reported.
     """
     from tierflow.scoring.check import check
+    from tierflow.stream.recover import recover_output
 
     check(workflow.config)
     where = [*_where(cores, profiles), target]
@@ -84,6 +85,7 @@ def execute(
         return
     require_room(workflow.output)
     with run_lock(workflow.output) as lock:
+        recover_output(workflow.output)
         clear_state(workflow.output)
         remove_leftovers(workflow.output)
         configuration = workflow.output / STATE / "run.yaml"

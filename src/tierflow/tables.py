@@ -64,8 +64,8 @@ EXTRACT_BASE = [
     field("z", pa.int32(), "z index in the file, from 0"),
     field("t", pa.int32(), "time index in the file, from 0"),
     field("status", pa.string(), "ok or failed"),
-    field("flag", pa.string(), "name of the failure, null when ok"),
-    field("reason", pa.string(), "what went wrong, in words, null when ok"),
+    field("flag", pa.string(), "name of the failure; when ok null, or a finding such as incomplete"),
+    field("reason", pa.string(), "what went wrong, in words; when ok null, or the finding in words"),
     field("sha256", pa.string(), "SHA-256 of the file's bytes, null when it couldn't be read"),
     field("bytes", pa.int64(), "bytes that were read and hashed", "byte"),
     field("channel_name", pa.string(), "channel name in the file's own metadata"),
@@ -102,6 +102,13 @@ DUPLICATES = pa.schema(
         field("first_path", pa.string(), "its path"),
     ]
 )
+
+# Row per plane that was measured, where the interestingness function looks back at earlier planes; else no row at all.
+# The columns of the function are added: see `history_schema`.
+HISTORY_BASE = [
+    field("object_id", pa.string(), "the object"),
+    field("plane", pa.int32(), "position of the plane in the object, from 0"),
+]
 
 FLAG_TYPE = pa.struct(
     [
@@ -154,6 +161,15 @@ def extract_schema(features: Mapping[str, str]) -> pa.Schema:
     return pa.schema([*EXTRACT_BASE, *(field(name, pa.float64(), "feature", unit) for name, unit in features.items())])
 
 
+def history_schema(columns: Iterable[str]) -> pa.Schema:
+    """Return the history table's schema.
+
+    Args:
+        columns: What the interestingness function finds in earlier planes; none for a function that doesn't look back.
+    """
+    return pa.schema([*HISTORY_BASE, *(field(name, pa.float64(), "found in earlier planes") for name in columns)])
+
+
 def feature_columns(schema: pa.Schema) -> list[str]:
     """Return the names of the feature columns of an extract (or catalogue) table."""
     return [f.name for f in schema if (f.metadata or {}).get(b"about") == b"feature"]
@@ -161,12 +177,30 @@ def feature_columns(schema: pa.Schema) -> list[str]:
 
 def write(path: Path, table: pa.Table, **metadata: str) -> None:
     """Write a table whole or not at all, stamped with the schema version and `metadata`."""
+    _write(path, table, metadata, durable=True)
+
+
+def write_passing(path: Path, table: pa.Table, **metadata: str) -> None:
+    """Write a table as `write` does, without waiting for the disk: for what can be made again after a power cut."""
+    _write(path, table, metadata, durable=False)
+
+
+def stamped(table: pa.Table, **metadata: str) -> pa.Table:
+    """Return a table with the schema version and `metadata` as its stamps, in place of those it had."""
     stamp = {"tierflow.schema_version": SCHEMA_VERSION, **{f"tierflow.{k}": v for k, v in metadata.items()}}
     kept = {k: v for k, v in (table.schema.metadata or {}).items() if not k.startswith(b"tierflow.")}
-    stamped = table.replace_schema_metadata(kept | {k.encode(): v.encode() for k, v in stamp.items()})
+    return table.replace_schema_metadata(kept | {k.encode(): v.encode() for k, v in stamp.items()})
+
+
+def stamps_of(table: pa.Table) -> dict[str, str]:
+    """Return the stamps of a table without the schema version: what `write` needs to write it again."""
+    return {name: value for name, value in metadata_of(table).items() if name != "schema_version"}
+
+
+def _write(path: Path, table: pa.Table, metadata: Mapping[str, str], *, durable: bool) -> None:
     # A dictionary of values that are all different costs a third of the writing time and saves nothing.
     repeated = [name for name in table.column_names if name not in UNIQUE_COLUMNS]
-    write_parquet(path, stamped, use_dictionary=repeated)
+    write_parquet(path, stamped(table, **metadata), durable=durable, use_dictionary=repeated)
 
 
 def read(path: Path, columns: Sequence[str] | None = None) -> pa.Table:

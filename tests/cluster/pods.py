@@ -14,6 +14,8 @@ from typing import Any
 ROOT = Path(__file__).resolve().parents[2]
 IMAGE = "tierflow:0.1.0"
 USER = 1000
+GATEWAY = "10.244.0.1"
+"""This machine, as pods see it; it sees itself there too."""
 
 
 @dataclass(frozen=True)

@@ -13,9 +13,8 @@ import pytest
 from argo_installation import Installation, as_text, copy_plate, files_below, installed, nodes_of, sha256
 from elasticsearch import Elasticsearch as Client
 from es_proxy import failing_proxy
+from pods import GATEWAY
 
-# This machine, as pods see it.
-GATEWAY = "10.244.0.1"
 OBJECTS = 16
 # The controller as `up` starts it: killed, and after some seconds begun again with the same arguments. The lock keeps
 # others' scripts from taking the cluster for a broken one meanwhile.

@@ -2,15 +2,43 @@
 
 from __future__ import annotations
 
+import io
 import json
 import shutil
+import subprocess
+import sys
 import time
+from pathlib import Path
 
+import imagecodecs
+import numpy as np
+import pyarrow.parquet as pq
 import pytest
+import tifffile
+from PIL import Image
 from pods import ROOT, pod, writable
 
 MB = 1e6
 LARGEST_MB = 600
+TIMES = {"measured_at", "scored_at"}
+# Compressions of TIFF that tierflow takes, as tifffile names them.
+COMPRESSIONS = ("none", "lzw", "deflate", "adobe_deflate", "packbits", "lzma", "zstd", "png", "jpeg2000")
+# Prints the SHA-256 of each file's pixels, or why there are none.
+READ = """
+import hashlib, json, pathlib, sys
+from tierflow.errors import TierflowError
+from tierflow.io.readers import load, planes
+found = {}
+for path in sorted(pathlib.Path(sys.argv[1]).iterdir()):
+    digest = hashlib.sha256()
+    try:
+        for plane in planes(load(path), max_plane_mb=100):
+            digest.update(plane.pixels.tobytes())
+        found[path.name] = digest.hexdigest()
+    except TierflowError as error:
+        found[path.name] = f"{type(error).__name__}: {error}"
+print(json.dumps(found))
+"""
 LOOK = r"""
 import json, os, pathlib, stat, sys
 from importlib.metadata import distributions
@@ -54,6 +82,28 @@ print(before, new)
 """
 
 
+def compressed_files(folder: Path) -> Path:
+    """Write a small image in every way that microscopes do and this machine can."""
+    folder.mkdir()
+    spots = np.random.default_rng(0).integers(0, 4000, (64, 80)).astype(np.uint16)
+    small = (spots >> 4).astype(np.uint8)
+    for name in COMPRESSIONS:
+        tifffile.imwrite(folder / f"{name}.tif", spots, compression=name)
+    tifffile.imwrite(folder / "jpeg.tif", small, compression="jpeg")
+    tifffile.imwrite(folder / "differences.tif", spots, compression="zstd", predictor=True)
+    tifffile.imwrite(folder / "real.tif", spots.astype(np.float32), compression="deflate", predictor=True)
+    for name in ("group3", "group4"):
+        Image.fromarray(small > 100).save(folder / f"{name}.tif", compression=name)
+    (folder / "lossless.jpg").write_bytes(imagecodecs.ljpeg_encode(spots, bitspersample=12))
+    (folder / "plain.jpg").write_bytes(imagecodecs.jpeg8_encode(small))
+    (folder / "plain.jp2").write_bytes(imagecodecs.jpeg2k_encode(spots, level=0))
+    (folder / "plain.png").write_bytes(imagecodecs.png_encode(spots))
+    stream = io.BytesIO()
+    Image.fromarray(small).save(stream, "BMP")
+    (folder / "plain.bmp").write_bytes(stream.getvalue())
+    return folder
+
+
 @pytest.fixture(scope="module")
 def look(tierflow_image, module_kubectl) -> dict:
     """What a pod sees of itself."""
@@ -63,11 +113,9 @@ def look(tierflow_image, module_kubectl) -> dict:
 
 
 def test_it_is_small(tierflow_image, module_kubectl):
-    """As registries keep it and nodes fetch it, compressed; no builder is needed to know."""
-    files = (
-        "tar --create --one-file-system --exclude=./tmp --exclude=./proc --exclude=./sys --directory=/ . 2>/dev/null"
-    )
-    code, log = module_kubectl.run_pod("size", pod(["sh", "-c", f"({files} || true) | gzip -1 | wc -c"]))
+    """Unpacked, as nodes keep it: all files that a pod finds, but for those of mounts. No builder is needed to know."""
+    command = "du --summarize --one-file-system --apparent-size --block-size=1 / 2>/dev/null | cut -f 1"
+    code, log = module_kubectl.run_pod("size", pod(["sh", "-c", command]))
     assert code == 0, log
     assert 100 * MB < int(log) < LARGEST_MB * MB
 
@@ -89,6 +137,16 @@ def test_it_holds_no_tools_of_tests_or_installers(look):
     assert not {"pytest", "hypothesis", "scipy", "mypy", "ruff", "hatchling", "pip"} & set(look["packages"])
 
 
+def test_no_pod_makes_bytecode_for_what_every_step_imports(tierflow_image, module_kubectl):
+    """Python would have to do it in each process, and could not keep it."""
+    verbose = pod(["tierflow", "job", "--help"], env=[{"name": "PYTHONVERBOSE", "value": "1"}])
+    code, log = module_kubectl.run_pod("bytecode", verbose)
+    assert code == 0, log
+    sources = [line.rsplit(" ", 1)[1] for line in log.splitlines() if line.startswith("# code object from ")]
+    assert not [path for path in sources if not path.strip("'").endswith(".pyc")]
+    assert log.count(".pyc matches ") > 100
+
+
 def test_no_pod_compiles_what_the_image_brings(look, module_kubectl):
     assert look["levels"]
     code, log = module_kubectl.run_pod("compile", pod(["python", "-c", COMPILE]))
@@ -98,7 +156,17 @@ def test_no_pod_compiles_what_the_image_brings(look, module_kubectl):
     assert new == "[]"
 
 
-def test_the_example_runs(tierflow_image, module_kubectl, tmp_path):
+def test_it_reads_every_kind_of_file_that_this_machine_reads(tierflow_image, module_kubectl, tmp_path):
+    """Codecs that no reader uses aren't in the image; all others are."""
+    folder = compressed_files(tmp_path / "images")
+    here = subprocess.run([sys.executable, "-c", READ, folder], capture_output=True, text=True, check=True).stdout
+    code, log = module_kubectl.run_pod("codecs", pod(["python", "-c", READ, "/images"], volumes={"/images": folder}))
+    assert code == 0, log
+    assert json.loads(log) == json.loads(here)
+    assert all(len(found) == 64 for found in json.loads(here).values()), here
+
+
+def test_the_example_gives_the_same_tables_as_on_this_machine(tierflow_image, module_kubectl, tmp_path):
     images = tmp_path / "images"
     shutil.copytree(ROOT / "examples" / "plate", images)
     shutil.copy(ROOT / "examples" / "plate.yaml", images.with_suffix(".yaml"))
@@ -111,6 +179,14 @@ def test_the_example_runs(tierflow_image, module_kubectl, tmp_path):
     assert (results / "plate" / "report.html").stat().st_size > 10_000
     rows = (results / "plate" / "objects.csv").read_text().splitlines()
     assert len(rows) == 1 + len([path for path in images.rglob("*") if path.is_file()])
+    here = [sys.executable, "-m", "tierflow", "run", images, "--config", images.with_suffix(".yaml")]
+    subprocess.run([*here, "--output", tmp_path / "here"], check=True, capture_output=True)
+    for step in ("extract", "score"):
+        ours, theirs = (pq.read_table(folder / step) for folder in (results / "plate", tmp_path / "here"))
+        kept = [name for name in theirs.column_names if name not in TIMES]
+        assert ours.column_names == theirs.column_names
+        assert ours.num_rows == theirs.num_rows > 0
+        assert ours.select(kept).equals(theirs.select(kept))
 
 
 def test_sigterm_ends_it_at_once(tierflow_image, module_kubectl, tmp_path):

@@ -158,9 +158,9 @@ def test_files_that_a_former_run_moved_are_found_by_the_journal(folder, tmp_path
         return target if object_id == ids[2] else None
 
     ids = shard["object_id"].to_pylist()
-    journal = ModuleType("tierflow.tiers.journal")
-    journal.current_path = current_path
-    monkeypatch.setitem(sys.modules, "tierflow.tiers.journal", journal)
+    whereabouts = ModuleType("tierflow.tiers.whereabouts")
+    whereabouts.current_path = current_path
+    monkeypatch.setitem(sys.modules, "tierflow.tiers.whereabouts", whereabouts)
     table = extract.extract_shard(shard, Extract(), shard="00000", output=tmp_path / "out")
     assert table["mean"].to_pylist() == [0, 1, 2, 3, None, 5]
     assert table["flag"].to_pylist() == [None, None, None, None, "missing", None]

@@ -22,6 +22,8 @@ PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 SAME_PLACE = {
     "/requirements.py": "envs/image/requirements.py",
     "/slim.py": "envs/image/slim.py",
+    "/base.sh": "envs/image/base.sh",
+    "/bytecode.py": "envs/image/bytecode.py",
     "/pyproject.toml": "pyproject.toml",
     "/constraints.txt": "envs/constraints.txt",
     "/staged": "/",
@@ -74,14 +76,19 @@ def environment() -> dict[str, str]:
 def test_the_user_is_a_number_and_not_root():
     # Kubernetes' runAsNonRoot can't look up a name.
     assert final("USER") == ["1000:1000"]
-    assert [name for name, _ in FINAL].index("USER") > max(k for k, (name, _) in enumerate(FINAL) if name == "RUN")
+    # Nothing runs in the last stage as anybody else.
+    assert final("RUN") == []
 
 
 def test_the_base_can_be_replaced_and_is_pinned():
     (default,) = re.findall(r"^ARG BASE=(\S+)$", CONTAINERFILE, re.MULTILINE)
     assert re.fullmatch(r"python:3\.\d+-slim-\w+", default)
-    assert all(stage[0][1].split()[0] in {"${BASE}", "dependencies"} for stage in STAGES)
-    assert f"From: {default}\n" in DEFINITION
+    assert all(stage[0][1].split()[0] in {"${BASE}", "dependencies"} for stage in STAGES[:-1])
+    # What a layer of the base holds can't be removed by a later one.
+    assert FINAL[0] == ("FROM", "scratch")
+    assert ("COPY", "--from=root / /") in FINAL
+    assert "From: {{ BASE }}\n" in DEFINITION
+    assert section("arguments").split() == [f"BASE={default}"]
 
 
 def test_no_secret_and_no_installer_in_the_result():
@@ -127,7 +134,8 @@ def test_requirements_are_those_of_the_project_and_no_tests(tmp_path):
         return subprocess.run(argv, capture_output=True, text=True, check=True).stdout.splitlines()
 
     extras = PROJECT["optional-dependencies"]
-    assert wanted() == [*PROJECT["dependencies"], *extras["s3"]]
+    in_pods = [line for line in extras["kubernetes"] if "executor" not in line]
+    assert wanted() == [*PROJECT["dependencies"], *extras["s3"], *in_pods]
     assert not {"pytest", "scipy", "hypothesis"} & {re.split(r"[<>=\[]", line)[0] for line in wanted()}
     assert wanted("build") == ["hatchling>=1.25"]
 
@@ -172,14 +180,49 @@ def test_apptainer_takes_the_same_steps():
     ours -= {
         "mkdir /results",
         "chown 1000:1000 /results",
+        "rm envs/image/base.sh",
         "ln -s /early/tierflow /opt/tierflow/lib/python3.*/site-packages/",
+        'find /usr -name "*.pyc" -delete',
+        "touch /before",
+        "mkdir /bytecode",
+        'find /opt/tierflow /usr -name "*.pyc" -newer /before -exec cp --parents --preserve '
+        "--target-directory /bytecode {} +",
     }
     theirs = set(commands(section("post")))
     assert ours <= theirs, f"missing in envs/apptainer.def: {sorted(ours - theirs)}"
     assert {command.split()[0] for command in theirs - ours} == {"set", "cd", "mkdir", "cp", "rm"}
 
 
-@pytest.mark.parametrize("name", ["PATH", "PYTHONDONTWRITEBYTECODE", "PYTHONUNBUFFERED"])
+@pytest.mark.parametrize("name", ["PATH", "LANG", "PYTHONDONTWRITEBYTECODE", "PYTHONUNBUFFERED"])
 def test_apptainer_has_the_same_environment(name):
     # HOME and the user's name are those of the person who runs it.
     assert f"export {name}={environment()[name]}" in section("environment")
+
+
+def test_apptainer_starts_and_is_labelled_the_same():
+    # Its own way of starting knows no tini: signals reach the program itself.
+    assert section("runscript").split() == ["exec", "tierflow", '"$@"']
+    labels = dict(word.split("=", 1) for rest in final("LABEL") for word in shlex.split(rest))
+    theirs = dict(line.split(maxsplit=1) for line in section("labels").splitlines() if line.strip())
+    assert theirs == {
+        name: value.replace("${VERSION}", __version__) for name, value in labels.items() if name in theirs
+    }
+    assert {"title", "version", "licenses"} == {name.rsplit(".", 1)[1] for name in theirs}
+
+
+def test_apptainer_cleans_up_when_nothing_is_installed_any_more():
+    order = [command.split()[0] for command in commands(section("post"))]
+    assert order.index("envs/image/base.sh") > max(k for k, word in enumerate(order) if word in {"apt-get", "python"})
+    assert order[-1] == "rm"
+
+
+def test_no_reader_loses_a_codec():
+    """The image's selection has all that the readers name themselves; what TIFF needs is decoded in a pod."""
+    source = (ENVS / "image" / "slim.py").read_text()
+    codecs = set(re.findall(r'"(\w+)"', re.search(r"^CODECS = (.*?)^\)", source, re.MULTILINE | re.DOTALL)[1]))
+    readers = ROOT / "src" / "tierflow" / "io"
+    named = {name for path in readers.rglob("*.py") for name in re.findall(r"imagecodecs\.(\w+)_", path.read_text())}
+    # imagecodecs' own names of the compiled parts behind a codec.
+    parts = {"jpeg": {"jpeg8", "ljpeg", "jpegsof3"}}
+    assert named
+    assert set().union(*(parts.get(name, {name}) for name in named)) <= codecs

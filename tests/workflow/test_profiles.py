@@ -25,7 +25,7 @@ def read(name: str) -> dict:
 
 
 def test_the_profiles_are_these():
-    assert PROFILES == ["cluster-generic", "default", "slurm"]
+    assert PROFILES == ["cluster-generic", "default", "kubernetes", "slurm"]
     assert (snakefile().parent / "profiles").is_dir()
 
 
@@ -80,7 +80,7 @@ def test_a_name_is_the_project_s_even_where_a_folder_is_called_so(tmp_path, monk
 
 
 def test_a_profile_that_is_not_there_is_named_with_those_that_are():
-    with pytest.raises(ConfigError, match=r"'slrum'.*cluster-generic, default, slurm"):
+    with pytest.raises(ConfigError, match=r"'slrum'.*cluster-generic, default, kubernetes, slurm"):
         profile_arguments(["slrum"])
 
 

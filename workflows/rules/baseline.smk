@@ -9,6 +9,7 @@ rule baseline:
     output:
         baseline="baseline.parquet",
         duplicates="duplicates.parquet",
+        history="history.parquet",
     log:
         "logs/baseline.log",
     conda:

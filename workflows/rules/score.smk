@@ -4,6 +4,7 @@ rule score:
         extract="extract/{shard}.parquet",
         baseline="baseline.parquet",
         duplicates="duplicates.parquet",
+        history="history.parquet",
         settings=run.settings_files["score"],
     output:
         table="score/{shard}.parquet",

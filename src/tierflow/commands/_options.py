@@ -30,7 +30,7 @@ Profiles = Annotated[
     Parameter(
         name="--profile",
         negative=(),
-        help="Where jobs run: slurm, cluster-generic, or a folder with a profile.yaml; each one given is "
+        help="Where jobs run: slurm, cluster-generic, kubernetes, or a folder with a profile.yaml; each one given is "
         "laid over those before it. This machine without it.",
     ),
 ]

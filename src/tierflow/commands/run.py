@@ -10,7 +10,9 @@ from rich.console import Console
 from tierflow.commands._options import ConfigFile, Cores, Dataset, DryRun, Params, Profiles, Settings, configured
 from tierflow.errors import ConfigError, InputMissingError
 from tierflow.io.remote import input_root, require_root
+from tierflow.kubernetes_run import EXECUTOR, execute_in_pods
 from tierflow.objectstore.connect import StorePath, is_url
+from tierflow.render.profiles import setting
 from tierflow.render.snakemake import resolve
 from tierflow.runner import execute
 from tierflow.summary import show_summary
@@ -42,10 +44,20 @@ def run(
         tree["input"] = input
     if not tree.get("input"):
         raise ConfigError("no input: give the folder of images, such as `tierflow run my_plate`")
+    console = Console(stderr=True)
+    if setting(profile or (), "executor") == EXECUTOR:
+        if dry_run or cores is not None:
+            raise ConfigError(
+                f"{'--dry-run' if dry_run else '--cores'} has no meaning where jobs are pods: leave it out. "
+                "What a run needs is told by `tierflow plan`, how many pods run at once by `jobs` in a profile"
+            )
+        execute_in_pods(tree, output=output or "", console=console, profiles=profile or ())
+        return
     if output and is_url(output):
         raise ConfigError(
             f"--output {output}: `tierflow run` writes to folders. Give a folder, and copy it there afterwards; "
-            "or have an engine call `tierflow job scan|run|summary`, which write to a store (docs/object-stores.md)"
+            "or use `--profile kubernetes` (docs/hpc.md), or have an engine call `tierflow job scan|run|summary`, "
+            "which write to a store (docs/object-stores.md)"
         )
     workflow = resolve(tree | ({"output": output} if output else {}))
     source = input_root(workflow.config.input or "")
@@ -53,7 +65,6 @@ def run(
         require_root(source)
     elif not source.exists():
         raise InputMissingError(f"input folder {source} does not exist: check the path, and that its share is mounted")
-    console = Console(stderr=True)
     execute(workflow, cores=cores, target="all", dry_run=dry_run, console=console, profiles=profile or ())
     if not dry_run:
         show_summary(workflow.output, Console())

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, ClassVar, Protocol
 
 import numpy as np
@@ -26,12 +26,15 @@ class PlaneTable:
             NaN where the group is too small.
         mad: Baseline spreads (1.4826 x MAD), likewise.
         object_id: Object of each plane, shape (plane,).
+        history: What a function that looks back found in the planes before each plane, by the names of
+            `LookBack.columns`, each of shape (plane,); empty for all others.
     """
 
     features: Mapping[str, Values]
     median: Mapping[str, Values]
     mad: Mapping[str, Values]
     object_id: NDArray[np.object_]
+    history: Mapping[str, Values] = field(default_factory=dict)
 
     def __len__(self) -> int:
         """Return the number of planes."""
@@ -71,4 +74,46 @@ class InterestingnessFunction(Protocol):
             planes: The same table that was scored.
             rows: Positions in `planes` of the planes to explain, shape (row,).
             values: What `score` gave them, likewise.
+        """
+
+
+@dataclass(frozen=True, slots=True)
+class LookBack:
+    """Which planes before a plane an interestingness function wants to look at.
+
+    Attributes:
+        features: Features whose earlier values it wants; `needs` names them too. Planes where one of them isn't a
+            finite number are passed over.
+        by: Columns that make a substream, of plate, well, site, channel and z; empty: the whole stream is one.
+        window: How many planes of the substream before a plane it looks at, at most: bounds memory, and says how far
+            the values of a plane depend on others.
+        columns: Names of the values that `trace` gives for each plane.
+    """
+
+    features: tuple[str, ...]
+    by: tuple[str, ...]
+    window: int
+    columns: tuple[str, ...]
+
+
+class LooksBack(InterestingnessFunction, Protocol):
+    """An interestingness function of which a plane's value depends on the planes before it in the stream.
+
+    What it finds there is worked out once, in the order of the stream, and handed to `score` in `PlaneTable.history`;
+    so `score` itself judges every plane for itself, in whatever shard and order it comes.
+    """
+
+    def look_back(self) -> LookBack:
+        """Return what it wants to look at; depends on nothing but its parameters."""
+
+    def trace(self, series: Mapping[str, Values], first: int) -> Mapping[str, Values]:
+        """Look back from planes of one substream.
+
+        Args:
+            series: The features of `LookBack.features`, shape (plane,), in the order of the stream, all finite.
+            first: The first plane to look back from; the ones before it are there to be looked at.
+
+        Returns:
+            The columns of `LookBack.columns` for the planes from `first` on, shape (plane - first,). The value of plane
+            i may depend on planes i - window to i alone: a stream that is cut elsewhere must give the same.
         """

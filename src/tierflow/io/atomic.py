@@ -27,8 +27,8 @@ def fsync_dir(folder: Path) -> None:
 
 
 @contextmanager
-def replacing(path: Path) -> Iterator[Path]:
-    """Give a temporary sibling to write to, then sync it and rename it to `path`.
+def replacing(path: Path, *, durable: bool = True) -> Iterator[Path]:
+    """Give a temporary sibling to write to, then sync it (if `durable`) and rename it to `path`.
 
     The sibling's name starts with a dot and ends with `.part`, so that no later run takes it for a result. It is
     removed when the body raises; a killed process leaves it behind harmlessly.
@@ -37,26 +37,28 @@ def replacing(path: Path) -> Iterator[Path]:
     temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.part")
     try:
         yield temporary
-        with temporary.open("rb") as handle:
-            os.fsync(handle.fileno())
+        if durable:
+            with temporary.open("rb") as handle:
+                os.fsync(handle.fileno())
         temporary.replace(path)
-        fsync_dir(path.parent)
+        if durable:
+            fsync_dir(path.parent)
     finally:
         temporary.unlink(missing_ok=True)
 
 
-def write_bytes(path: Path, data: bytes) -> None:
+def write_bytes(path: Path, data: bytes, *, durable: bool = True) -> None:
     """Write `data` to `path` whole or not at all."""
-    with replacing(path) as temporary:
+    with replacing(path, durable=durable) as temporary:
         temporary.write_bytes(data)
 
 
-def write_text(path: Path, text: str) -> None:
+def write_text(path: Path, text: str, *, durable: bool = True) -> None:
     """Write `text` to `path` as UTF-8, whole or not at all."""
-    write_bytes(path, text.encode("utf-8"))
+    write_bytes(path, text.encode("utf-8"), durable=durable)
 
 
-def write_parquet(path: Path, table: pa.Table, **options: Any) -> None:
+def write_parquet(path: Path, table: pa.Table, *, durable: bool = True, **options: Any) -> None:
     """Write a Parquet file whole or not at all (zstd unless `options` say otherwise)."""
-    with replacing(path) as temporary:
+    with replacing(path, durable=durable) as temporary:
         pq.write_table(table, temporary, **{"compression": "zstd", **options})

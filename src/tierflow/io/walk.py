@@ -47,12 +47,14 @@ class Found(NamedTuple):
         size: Bytes; of the target where a link leads to a file.
         mtime_ns: Time of last change in ns since 1970; the later of link and target.
         is_link: The entry is a symbolic link, also one that leads nowhere.
+        inode: Number of the entry itself in its file system; 0 where there is none.
     """
 
     path: bytes
     size: int
     mtime_ns: int
     is_link: bool
+    inode: int = 0
 
 
 @dataclass(slots=True)
@@ -104,7 +106,7 @@ def walk(root: Path, scan: Scan, *, skip_folders: Iterable[Path] = ()) -> Walk:
         InputMissingError: if the root isn't there or can't be listed.
         TryAgainError: if the file system fails in a way that passes; a half-seen folder is never taken for the whole.
     """
-    return _Walker(root, scan, skip_folders).run()
+    return Walker(root, scan, skip_folders).run()
 
 
 def own_folders(config: Config, output: Path) -> list[Path]:
@@ -153,8 +155,11 @@ def fingerprint(root: Place, config: Config, *, output: Path) -> str:
     return hashlib.sha256(b"\n".join(lines)).hexdigest()[:32]
 
 
-class _Walker:
+class Walker:
+    """The rules of `walk`, entry by entry."""
+
     def __init__(self, root: Path, scan: Scan, skip_folders: Iterable[Path]) -> None:
+        """See `walk`."""
         self.root = os.fsencode(root)
         self.selection = Selection(scan)
         self.follow = scan.follow_links
@@ -164,6 +169,7 @@ class _Walker:
         self.seen: set[_Identity] = set()
 
     def run(self) -> Walk:
+        """List the whole tree."""
         self._is_new(b"")
         self._descend(b"")
         while self.linked:
@@ -196,13 +202,15 @@ class _Walker:
             return
         prefix = folder + b"/" if folder else b""
         for entry in entries:
-            path = prefix + entry.name
-            if entry.is_symlink():
-                self._link(entry, path, linked)
-            elif entry.is_dir(follow_symlinks=False):
-                self._folder(path, stack)
-            else:
-                self._file(entry, path)
+            self._entry(entry, prefix + entry.name, stack, linked)
+
+    def _entry(self, entry: os.DirEntry[bytes], path: bytes, stack: list[bytes], linked: list[bytes]) -> None:
+        if entry.is_symlink():
+            self._link(entry, path, linked)
+        elif entry.is_dir(follow_symlinks=False):
+            self._folder(path, stack)
+        else:
+            self._file(entry, path)
 
     def _folder(self, path: bytes, into: list[bytes]) -> None:
         text = display_path(path)
@@ -235,7 +243,7 @@ class _Walker:
         elif (own := self._lstat(entry, path)) is not None:
             size = own.st_size if target is None else target.st_size
             changed = own.st_mtime_ns if target is None else max(own.st_mtime_ns, target.st_mtime_ns)
-            self.found.files.append(Found(path, size, changed, True))
+            self.found.files.append(Found(path, size, changed, True, own.st_ino))
 
     def _linked_folder(self, path: bytes, text: str, linked: list[bytes]) -> None:
         if not self.follow:
@@ -255,7 +263,7 @@ class _Walker:
         if reason is not None:
             self.found.skip(reason, text)
         elif (state := self._lstat(entry, path)) is not None:
-            self.found.files.append(Found(path, state.st_size, state.st_mtime_ns, False))
+            self.found.files.append(Found(path, state.st_size, state.st_mtime_ns, False, state.st_ino))
 
     def _is_new(self, path: bytes) -> bool:
         """Note a folder's identity; False when it was entered before by another path."""

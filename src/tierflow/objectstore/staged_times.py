@@ -24,6 +24,7 @@ _FOLDERS = {"scan/shards": "scan", **{step: step for step in STEPS}}
 _FILES = {
     "baseline.parquet": "baseline",
     "duplicates.parquet": "baseline",
+    "history.parquet": "baseline",
     "policy.json": "policy",
     "scan/summary.json": "scan",
 }

@@ -40,13 +40,15 @@ if TYPE_CHECKING:
     from tierflow.objectstore.base import Head
 
 MADE = ".tierflow/made"
+MARKS = ".tierflow/jobs"
+"""Where an engine without a memory of its own notes which jobs have ended; no job reads them."""
 _SHARD_TABLES = "scan/shards"
 _ERRORS = ".tierflow/errors"
 _PUBLISHED = (".tierflow/published", "dead_letters")
 # Folders of which a job needs only what belongs to its steps and shards.
 _PICKED = (
     *("extract", "score", "place", "catalogue", "index", "publish", "logs", journal.FOLDER, "tiers", "trash"),
-    *(_SHARD_TABLES, MADE, *_PUBLISHED),
+    *(_SHARD_TABLES, MADE, MARKS, *_PUBLISHED),
 )
 _OWN = (".tierflow/lock", ".tierflow/progress/")
 _THREADS = 8

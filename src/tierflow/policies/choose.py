@@ -148,8 +148,13 @@ class Resolved:
     def _flag_texts(self) -> list[str]:
         return [f"flag {flag} sends the unit to {tier}" for flag, tier in self.flag_tiers.items()]
 
-    def save(self, path: Path) -> None:
-        """Write `policy.json`, whole or not at all."""
+    def save(self, path: Path, *, durable: bool = True) -> None:
+        """Write `policy.json`, whole or not at all.
+
+        Args:
+            path: The file.
+            durable: Wait until it is on the disk; False for what can be made again after a power cut.
+        """
         tree = {
             "schema_version": SCHEMA_VERSION,
             "kind": self.kind,
@@ -160,7 +165,7 @@ class Resolved:
             "counts": dict(self.counts),
             "failed": self.failed,
         }
-        write_text(path, json.dumps(tree, indent=2, ensure_ascii=False) + "\n")
+        write_text(path, json.dumps(tree, indent=2, ensure_ascii=False) + "\n", durable=durable)
 
 
 def load(path: Path) -> Resolved:

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, ClassVar
 import numpy as np
 from pydantic import BaseModel, Field
 
-from tierflow.config import Share
 from tierflow.config_section import Section
 from tierflow.errors import ConfigError
 from tierflow.policies.ranking import best_first, cuts_at, require_tiers
@@ -17,6 +16,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from tierflow.config import Share
     from tierflow.policies.base import Cut, Taken
 
 _KEY = "policy.parameters.shares"

@@ -45,6 +45,8 @@ def best_first(unit_id: NDArray[np.object_], interestingness: NDArray[np.float64
     ranked = interestingness[order]
     same = ranked[1:] == ranked[:-1]
     tied = np.flatnonzero(np.append(same, False) | np.append(False, same))
+    if not len(tied):
+        return order
     # Comparing text is slow, so only units with equal values are put in order of their unit_id.
     runs = pa.table({"value": ranked[tied], "unit_id": pa.array(unit_id[order[tied]], pa.string())})
     by_unit = pc.sort_indices(runs, sort_keys=[("value", "descending"), ("unit_id", "ascending")])

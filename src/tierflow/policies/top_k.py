@@ -21,6 +21,20 @@ if TYPE_CHECKING:
     from tierflow.policies.base import Cut
 
 _KEY = "policy.parameters.k"
+_SHARING = 2
+
+
+Cost = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+
+
+class ChangeoverParameters(Section):
+    """Costs per unit, in one currency, of two tiers that share the K best units of a stream."""
+
+    units: int = Field(ge=1, description="Units that are expected in all.")
+    write_first: Cost = Field(description="Cost of writing a unit to the first tier.")
+    write_second: Cost = Field(description="Cost of writing a unit to the second tier.")
+    hold_first: Cost = Field(description="Cost of holding and reading a unit in the first tier at the end.")
+    hold_second: Cost = Field(description="Cost of holding and reading a unit in the second tier at the end.")
 
 
 class TopKParameters(Section):
@@ -28,6 +42,14 @@ class TopKParameters(Section):
 
     k: dict[str, Annotated[int, Field(ge=0)]] = Field(
         description="Most units by tier, for every tier but the last, which takes what is left."
+    )
+    changeover: ChangeoverParameters | None = Field(
+        None,
+        description=(
+            "For streams: the first tier shares its K with the second one. Units go to the first tier, cheap to write, "
+            "as long as that pays, then to the second, cheap to hold; needs three tiers and k: 0 for the second. "
+            "A run over a whole data set, which writes each unit once, uses the first tier alone."
+        ),
     )
 
 
@@ -47,6 +69,8 @@ class TopK:
             ConfigError: for an unknown tier, a number for the last tier, or a tier without a number.
         """
         require_limits(parameters.k, tiers, key=_KEY, noun="number of units")
+        if parameters.changeover is not None:
+            _require_room(parameters.k, tiers)
         self._tiers = list(tiers)
         self._k = [parameters.k[tier] for tier in tiers[:-1]]
 
@@ -68,6 +92,19 @@ class TopK:
             order=best_first(unit_id, interestingness),
             unit_id=unit_id,
             interestingness=interestingness,
+        )
+
+
+def _require_room(k: Mapping[str, int], tiers: Sequence[str]) -> None:
+    if len(tiers) <= _SHARING:
+        raise ConfigError(
+            f"policy.parameters.changeover: the tiers are {', '.join(tiers)}, expected three or more: two that share "
+            "the best units, and one for the others; add a tier"
+        )
+    if k[tiers[1]]:
+        raise ConfigError(
+            f"{_KEY}.{tiers[1]} is {k[tiers[1]]}, expected 0 with changeover: {tiers[1]} shares the K of {tiers[0]} "
+            f"({k[tiers[0]]}); set it to 0"
         )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from tierflow.config_io import read_tree
 from tierflow.errors import ConfigError
@@ -14,6 +14,11 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 FILE = "profile.yaml"
+_EXTRAS = {
+    "slurm": "'tierflow[hpc]'",
+    "cluster-generic": "'tierflow[hpc]'",
+    "kubernetes": "'tierflow[s3,kubernetes]'",
+}
 
 
 def profile_arguments(profiles: Sequence[str]) -> list[str]:
@@ -30,6 +35,20 @@ def profile_arguments(profiles: Sequence[str]) -> list[str]:
         _require_executor(folder)
     # A workflow profile would lie over all of them; none makes their order the only rule.
     return ["--workflow-profile", "none", *(text for folder in folders for text in ("--profile", str(folder)))]
+
+
+def setting(profiles: Sequence[str], key: str) -> Any:
+    """Return what the last of the profiles that says so sets, such as its `executor`; None if none does.
+
+    Args:
+        profiles: Names of the project's profiles, or folders that hold a `profile.yaml`.
+        key: One of Snakemake's options, as profiles spell it.
+
+    Raises:
+        ConfigError: if a profile isn't found or isn't readable.
+    """
+    said = [tree[key] for tree in (read_tree(find(profile) / FILE) for profile in profiles) if key in tree]
+    return said[-1] if said else None
 
 
 def find(profile: str) -> Path:
@@ -53,5 +72,5 @@ def _require_executor(folder: Path) -> None:
         return
     plugin = f"snakemake-executor-plugin-{executor}"
     if find_spec(plugin.replace("-", "_")) is None:
-        remedy = "pip install 'tierflow[hpc]'" if executor in ("slurm", "cluster-generic") else f"pip install {plugin}"
-        raise ConfigError(f"profile {folder} needs {plugin}, which is not installed: {remedy}")
+        remedy = _EXTRAS.get(executor, plugin)
+        raise ConfigError(f"profile {folder} needs {plugin}, which is not installed: pip install {remedy}")

@@ -68,14 +68,15 @@ class Workflow:
         """Return a digest of everything but tables that a step's result depends on.
 
         For `scan` that includes the listing of the input: new, changed or removed files make it scan again. For `place`
-        it includes what people decided, for `index` the table of what is known about the objects.
+        it includes what people decided, for `index` the table of what is known about the objects, for `baseline` what
+        an interestingness function that looks back wants to see of earlier planes.
         """
         row = STEPS[step]
         text = f"{row.revision} {self.config.digest(row.settings)} {self._other_files(step)}"
         return hashlib.sha256(text.encode()).hexdigest()
 
     def _other_files(self, step: str) -> str:
-        """Return a digest of the files that a step reads besides tables and configuration."""
+        """Return a digest of what a step reads besides tables and its own sections of the configuration."""
         if step == "scan":
             return fingerprint(input_root(self.config.input or ""), self.config, output=self.output)
         # Imported late: a Snakefile is parsed in every job on a cluster, and only the first asks this.
@@ -83,6 +84,10 @@ class Workflow:
             from tierflow import corrections
 
             return corrections.digest(self.output)
+        if step == "baseline":
+            from tierflow.scoring import history
+
+            return history.digest(self.config)
         if step == "index":
             from tierflow import metadata_table
 

@@ -105,6 +105,10 @@ _FLAGS = {
     "unmeasurable": Finding(
         "No feature can be computed from the pixels.", "Look for NaN, a single value or an empty image."
     ),
+    "poison": Finding(
+        "Handling it failed again and again; its worker died or hung.",
+        "See the reason; open the file elsewhere, then `tierflow retry`.",
+    ),
     "unscored": Finding(
         "The score could not be computed.", "See the reason; a feature that the function needs is missing."
     ),

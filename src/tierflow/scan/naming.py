@@ -56,7 +56,13 @@ class Naming:
         return round(sum(values) / len(values), 4) if values else None
 
 
-def read_names(paths: Sequence[str], scan: Scan, read_header: ReadHeader) -> Naming:
+def read_names(
+    paths: Sequence[str],
+    scan: Scan,
+    read_header: ReadHeader,
+    *,
+    chosen: Mapping[str, Fit | None] | None = None,
+) -> Naming:
     """Read what the names of files say, and headers where that is wanted.
 
     Args:
@@ -64,6 +70,7 @@ def read_names(paths: Sequence[str], scan: Scan, read_header: ReadHeader) -> Nam
         scan: Section `scan` of the configuration. `layout: ome_tiff` (or another that reads headers) opens every file;
             `read_headers` opens those whose names give neither well nor channel.
         read_header: Reads the header of the file at a position of `paths`.
+        chosen: Layouts that are settled already, by folder, where `paths` are only some of a folder's files.
 
     Raises:
         ConfigError: if the layout isn't installed or the pattern is wrong.
@@ -79,7 +86,7 @@ def read_names(paths: Sequence[str], scan: Scan, read_header: ReadHeader) -> Nam
         folders[split_path(path)[0]].append(position)
     known = {layout.name: layout for layout in ([forced] if forced else candidates())}
     for folder, positions in folders.items():
-        fit = _fit([paths[i] for i in positions], forced, known)
+        fit = chosen[folder] if chosen and folder in chosen else _fit([paths[i] for i in positions], forced, known)
         naming.fits[folder] = fit
         _read_folder(naming, paths, positions, known[fit.layout] if fit else None)
     if all(layout == GENERIC for layout in naming.layouts) and (forced is None or forced.name == GENERIC):

@@ -57,8 +57,17 @@ def load(folder: Path) -> Former:
         for row in from_table(table):
             former.rows.setdefault(row.path_bytes, row)
             former.home.setdefault(row.object_id, number)
-    former.first_new = max([_remembered(folder / _NEXT), *(number + 1 for number in former.tables)])
+    former.first_new = first_new(folder)
     return former
+
+
+def first_new(folder: Path) -> int:
+    """Return the smallest number that no shard of a folder has ever had, without reading a table.
+
+    Raises:
+        TableError: if the number that was remembered is damaged.
+    """
+    return max([_remembered(folder / _NEXT), *(int(path.stem) + 1 for path in folder.glob("[0-9]*.parquet"))])
 
 
 def save(folder: Path, shards: Mapping[int, Sequence[Row]], former: Former, *, source: str, dataset: str) -> None:

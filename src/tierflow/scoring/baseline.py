@@ -69,7 +69,7 @@ def read_planes(extracts: Sequence[Path], scans: Sequence[Path], *, by: Sequence
         of_key = np.array([number.setdefault(key, len(number)) for key in keys], dtype=np.int64)
         kept.append(good)
         codes.append(of_key[local])
-        hashed.append(_hashed(planes, objects, rows))
+        hashed.append(hashed_planes(planes, objects, rows))
     together = pa.concat_tables(hashed)
     return Planes(
         kept=kept,
@@ -97,8 +97,14 @@ def _read_keys(extract: Path) -> pa.Table:
     return tables.read(extract, wanted + [name for name in (LOWEST, HIGHEST) if name in present])
 
 
-def _hashed(planes: pa.Table, objects: pa.Table, rows: NDArray[np.int64]) -> pa.Table:
-    """Return hash, object and path of the planes that have a hash and aren't blank."""
+def hashed_planes(planes: pa.Table, objects: pa.Table, rows: NDArray[np.int64]) -> pa.Table:
+    """Return hash, object and path of the planes that have a hash and aren't blank.
+
+    Args:
+        planes: Extract table of planes that were measured.
+        objects: Scan table.
+        rows: From `groups.object_rows`, none of them -1.
+    """
     known = pc.is_valid(planes["pixel_hash"]).to_numpy()
     if LOWEST in planes.column_names and HIGHEST in planes.column_names:
         # All blank planes of one size are equal; that is no sign of a frozen camera.

@@ -47,8 +47,17 @@ def make_policy(config: Config) -> Policy:
         ConfigError: if there is no such policy, or its parameters are wrong or don't fit the tiers.
     """
     part = plugins.load("policies", config.policy.kind)
-    parameters = _validated(part.Parameters, config.policy.parameters, where="policy.parameters")
-    return cast("Policy", part(parameters, list(config.tiers)))
+    return cast("Policy", part(make_policy_parameters(config), list(config.tiers)))
+
+
+def make_policy_parameters(config: Config) -> BaseModel:
+    """Return the parameters of the policy, defaults filled in.
+
+    Raises:
+        ConfigError: as `make_policy`.
+    """
+    part = plugins.load("policies", config.policy.kind)
+    return _validated(part.Parameters, config.policy.parameters, where="policy.parameters")
 
 
 def _validated(model: type[BaseModel], values: Mapping[str, Any], *, where: str) -> BaseModel:

@@ -72,6 +72,7 @@ def subset(planes: PlaneTable, rows: NDArray[np.int64]) -> PlaneTable:
         median={name: values[rows] for name, values in planes.median.items()},
         mad={name: values[rows] for name, values in planes.mad.items()},
         object_id=planes.object_id[rows],
+        history={name: values[rows] for name, values in planes.history.items()},
     )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -13,6 +13,7 @@ from tierflow.scoring.aggregate import reduce_groups
 from tierflow.scoring.columns import compute
 from tierflow.scoring.evaluate import evaluate
 from tierflow.scoring.findings import DUPLICATE, INCOMPLETE_UNIT, Findings, add_rule
+from tierflow.scoring.history import found_for
 from tierflow.scoring.planes import plane_table, require_features, subset
 from tierflow.scoring.problems import UNSCORED, Problems, note_unread
 
@@ -113,6 +114,7 @@ def score_shard(
     planes: pa.Table,
     baseline: pa.Table,
     duplicates: pa.Table,
+    history: pa.Table,
     function: InterestingnessFunction,
     config: Config,
 ) -> pa.Table:
@@ -123,6 +125,7 @@ def score_shard(
         planes: Extract table with `PLANE_COLUMNS` and the features that are needed.
         baseline: Baseline table.
         duplicates: Table of duplicates.
+        history: Table of history; not looked at where the function doesn't look back.
         function: Interestingness function.
         config: Configuration.
 
@@ -131,6 +134,7 @@ def score_shard(
 
     Raises:
         ConfigError: if the function or a flag rule reads a feature that isn't in `planes`.
+        TableError: if the function looks back and `history` doesn't know the planes.
     """
     unit, unit_names = columns.codes(objects["unit_id"])
     shard = _Shard(
@@ -144,7 +148,7 @@ def score_shard(
         config=config,
     )
     note_unread(shard.problems, planes, shard.row)
-    scored = _score_planes(shard, baseline)
+    scored = _score_planes(shard, baseline, history)
     _require_channel(shard, scored)
     scored = scored.of_good(shard.problems)
     decision = _decide(shard, scored)
@@ -153,7 +157,7 @@ def score_shard(
     return _table(shard, scored, decision=decision, findings=findings, reason=reason)
 
 
-def _score_planes(shard: _Shard, baseline: pa.Table) -> _Scored:
+def _score_planes(shard: _Shard, baseline: pa.Table, history: pa.Table) -> _Scored:
     features = needed_features(shard.function, shard.config)
     where = f"score.function {shard.function.name} and score.flags"
     require_features(features, tables.feature_columns(shard.planes.schema), where=where)
@@ -170,6 +174,7 @@ def _score_planes(shard: _Shard, baseline: pa.Table) -> _Scored:
         features=features,
         settings=shard.config.baseline,
     )
+    table = replace(table, history=found_for(history, planes, shard.function))
     number = columns.integers(planes["plane"])
     values = evaluate(shard.function, table, row=row, number=number, unit=shard.unit, problems=shard.problems)
     channel, names = columns.codes(channels)
@@ -232,6 +237,7 @@ def _find(shard: _Shard, scored: _Scored, *, duplicates: pa.Table) -> Findings:
         add_rule(findings, rule, shown, row=row, suffix=suffix.tolist())
     _find_duplicates(findings, shard, duplicates)
     _find_incomplete(findings, shard)
+    _find_noted(findings, shard)
     return findings
 
 
@@ -253,6 +259,20 @@ def _find_incomplete(findings: Findings, shard: _Shard) -> None:
         one = shard.unit[row]
         text = f"{bad[one]} of the unit's {size[one]} objects failed; the others were scored without them"
         findings.add(row, INCOMPLETE_UNIT, text)
+
+
+def _find_noted(findings: Findings, shard: _Shard) -> None:
+    """Take over what was noted about objects when they were measured, such as that others of their site never came."""
+    noted = compute.is_valid(shard.planes["flag"]).to_numpy() & (shard.row >= 0)
+    noted[noted] = shard.problems.good()[shard.row[noted]]
+    rows = np.flatnonzero(noted)
+    said = shard.planes.select(["flag", "reason"]).take(rows).to_pylist()
+    # Every plane of the object repeats it.
+    once = dict.fromkeys(
+        (row, plane["flag"], plane["reason"]) for row, plane in zip(shard.row[rows].tolist(), said, strict=True)
+    )
+    for row, flag, reason in once:
+        findings.add(row, flag, reason or "noted without a reason")
 
 
 def _reasons(shard: _Shard, scored: _Scored, *, decision: _Decision, findings: Findings) -> NDArray[np.object_]:

@@ -1,23 +1,28 @@
-"""What is answered to a request: routes, caching and security headers. Knows nothing of sockets."""
+"""What is answered to requests for pages, pictures and figures: routes, caching, headers. Knows nothing of sockets."""
 
 from __future__ import annotations
 
 import os
 import re
+import sqlite3
 import time
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from http import HTTPStatus
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 from tierflow import metrics
+from tierflow.catalogue.provenance import UNNAMED_RUN
 from tierflow.errors import TierflowError
 from tierflow.receipts import run_state
 from tierflow.serve.placeholder import placeholder
 from tierflow.serve.start import StartPage
 from tierflow.serve.thumbnails import Thumbnails
+from tierflow.stream.metrics_stream import stream_exposition
+from tierflow.stream.status import status_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
     from pathlib import Path
 
     from tierflow.serve.site import Run, Site
@@ -28,10 +33,19 @@ RETRY_S = "5"
 
 _THUMBNAIL = re.compile(r"/thumbnail/([0-9a-f]{32})\.png")
 _REPORT = re.compile(r"/report/([1-9][0-9]{0,5})(/|/objects\.csv)?")
-_NOTHING = "default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+NOTHING = "default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+SECURITY_HEADERS = {
+    "Cache-Control": "no-store",
+    "Content-Security-Policy": NOTHING,
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Referrer-Policy": "no-referrer",
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+}
+"""What every answer carries."""
 # The report names the only script that may run in a policy of its own; the sandbox keeps it apart from other pages.
 _REPORT_POLICY = (
-    f"{_NOTHING}; sandbox allow-scripts allow-downloads; img-src data:; style-src 'unsafe-inline'; "
+    f"{NOTHING}; sandbox allow-scripts allow-downloads; img-src data:; style-src 'unsafe-inline'; "
     "script-src 'unsafe-inline'"
 )
 
@@ -79,13 +93,13 @@ class App:
             headers: Request headers; names in lower case.
         """
         if method not in ("GET", "HEAD"):
-            refused = text(HTTPStatus.METHOD_NOT_ALLOWED, "only GET and HEAD: nothing can be changed here")
+            refused = text(HTTPStatus.METHOD_NOT_ALLOWED, "only GET and HEAD: nothing can be changed at this address")
             return replace(refused, headers={**refused.headers, "Allow": "GET, HEAD"})
         if len(target) > MAX_TARGET:
             return text(HTTPStatus.REQUEST_URI_TOO_LONG, "the address is too long")
         if headers.get("transfer-encoding") or headers.get("content-length", "0") != "0":
             return text(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "a request must have no content")
-        if self._loopback_only and _name_of(headers.get("host", "")) not in LOOPBACK_NAMES:
+        if self._loopback_only and name_of(headers.get("host", "")) not in LOOPBACK_NAMES:
             return text(HTTPStatus.MISDIRECTED_REQUEST, "open this server as http://127.0.0.1 or http://localhost")
         return self._route(target.partition("?")[0], headers)
 
@@ -127,12 +141,10 @@ class App:
         return _file(run.output / "objects.csv", headers, name)
 
     def _metrics(self) -> Response:
-        content = metrics.exposition(self._states(), now=time.time()).encode()
-        return Response(HTTPStatus.OK, content, headers=_headers({"Content-Type": metrics.CONTENT_TYPE}))
-
-    def _states(self) -> Iterator[metrics.RunState]:
-        for run in self._site.runs():
-            yield _state(run)
+        runs = self._site.runs()
+        content = metrics.exposition(map(_state, runs), now=time.time())
+        content += stream_exposition(_streams(runs))
+        return Response(HTTPStatus.OK, content.encode(), headers=_headers({"Content-Type": metrics.CONTENT_TYPE}))
 
 
 def _state(run: Run) -> metrics.RunState:
@@ -141,6 +153,14 @@ def _state(run: Run) -> metrics.RunState:
     except TierflowError:
         # One run that can't be read mustn't hide the others.
         return metrics.RunState(run=run.output.name, publishes=False, unreadable=1)
+
+
+def _streams(runs: Iterable[Run]) -> Iterator[tuple[str, dict[str, Any]]]:
+    for run in runs:
+        # A stream whose ledger can't be read now has no figures; that it is so, `/readyz` says.
+        with suppress(TierflowError, sqlite3.Error):
+            if run.has_stream:
+                yield run.config().catalogue.run or UNNAMED_RUN, status_of(run.output)
 
 
 def text(status: HTTPStatus, words: str) -> Response:
@@ -153,7 +173,7 @@ def text(status: HTTPStatus, words: str) -> Response:
 
 def page(html: str, *, policy: str) -> Response:
     """Answer with a page; `policy` names what it may load besides nothing."""
-    kind = {"Content-Type": "text/html; charset=utf-8", "Content-Security-Policy": f"{_NOTHING}; {policy}"}
+    kind = {"Content-Type": "text/html; charset=utf-8", "Content-Security-Policy": f"{NOTHING}; {policy}"}
     return Response(HTTPStatus.OK, html.encode("utf-8", "backslashreplace"), headers=_headers(kind))
 
 
@@ -180,25 +200,17 @@ def _file(path: Path, asked: Mapping[str, str], kind: Mapping[str, str]) -> Resp
 
 def _headers(own: Mapping[str, str]) -> dict[str, str]:
     """Return the headers of every answer, with an answer's own over them."""
-    return {
-        "Cache-Control": "no-store",
-        "Content-Security-Policy": _NOTHING,
-        "Cross-Origin-Resource-Policy": "same-origin",
-        "Referrer-Policy": "no-referrer",
-        "X-Content-Type-Options": "nosniff",
-        "X-Frame-Options": "DENY",
-        **own,
-    }
+    return {**SECURITY_HEADERS, **own}
 
 
 def _matches(asked: str, mark: str) -> bool:
     return any(each.strip().removeprefix("W/") in (f'"{mark}"', "*") for each in asked.split(","))
 
 
-def _name_of(host: str) -> str:
-    """Return the name in a Host header without its port.
+def name_of(host: str) -> str:
+    """Return the name in a Host header without its port, in lower case.
 
-    >>> _name_of("[::1]:8600"), _name_of("LOCALHOST:8600"), _name_of("example.org")
+    >>> name_of("[::1]:8600"), name_of("LOCALHOST:8600"), name_of("example.org")
     ('[::1]', 'localhost', 'example.org')
     """
     return re.sub(r":[0-9]{1,5}$", "", host).lower()

@@ -10,6 +10,7 @@ from tierflow import config_io
 from tierflow.catalogue.parquet import ParquetCatalogue
 from tierflow.errors import InputMissingError
 from tierflow.render.snakemake import CONFIG_FILE
+from tierflow.stream.batch import LEDGER
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -31,6 +32,11 @@ class Run:
     number: int
     output: Path
     catalogue: ParquetCatalogue = field(repr=False)
+
+    @property
+    def has_stream(self) -> bool:
+        """Whether a folder is watched for it, or was."""
+        return (self.output / LEDGER).is_file()
 
     def config(self) -> Config:
         """Return its configuration as it is now.

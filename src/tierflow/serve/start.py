@@ -21,6 +21,7 @@ from tierflow.report.palette import QUARANTINE as QUARANTINE_COLOUR
 from tierflow.report.palette import tier_colours
 from tierflow.report.text import counted, printable, share
 from tierflow.report.text import score as score_text
+from tierflow.stream.batch import LEDGER
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -43,6 +44,7 @@ class Card:
         tiers: Name, colour, share in words and percentage of every tier that has objects, best first.
         pictures: Object id, words and score of some of the most interesting objects.
         report: Whether it has a report.
+        live: Whether a folder is watched for it, or was.
         note: What is wrong with it, in words.
     """
 
@@ -53,6 +55,7 @@ class Card:
     tiers: Sequence[tuple[str, str, str, float]] = ()
     pictures: Sequence[tuple[str, str, str]] = ()
     report: bool = False
+    live: bool = False
     note: str = ""
 
 
@@ -92,14 +95,16 @@ class StartPage:
 
 def _state(run: Run) -> tuple[int, ...]:
     """Return numbers that change when the run does: tables are replaced by renaming, which changes their folder."""
-    names = ("catalogue", "config.yaml", "report.html")
+    names = ("catalogue", "config.yaml", "report.html", LEDGER)
     paths = [run.output / name for name in names]
-    return tuple(path.stat().st_mtime_ns if path.exists() else 0 for path in paths)
+    times = [path.stat().st_mtime_ns if path.exists() else 0 for path in paths]
+    # The ledger of a stream changes all the time; on this page only whether there is one counts.
+    return (*times[:-1], bool(times[-1]))
 
 
 def _read(run: Run) -> Card:
     name = printable(run.output.name)
-    report = (run.output / "report.html").is_file()
+    report, live = (run.output / "report.html").is_file(), run.has_stream
     try:
         config = run.config()
         name = printable(config.catalogue.run or run.output.name)
@@ -108,10 +113,12 @@ def _read(run: Run) -> Card:
         total = run.catalogue.count()
         pictures = _pictures(run)
     except InputMissingError:
-        return Card(run.number, name, report=report, note="no catalogue yet: the run goes on, or was stopped early")
+        return Card(
+            run.number, name, report=report, live=live, note="no catalogue yet: the run goes on, or was stopped early"
+        )
     except TierflowError as error:
-        return Card(run.number, name, report=report, note=printable(str(error)))
-    return Card(run.number, name, dataset, counted(total, "object"), tiers, pictures, report)
+        return Card(run.number, name, report=report, live=live, note=printable(str(error)))
+    return Card(run.number, name, dataset, counted(total, "object"), tiers, pictures, report, live)
 
 
 def _tiers(run: Run, names: list[str]) -> list[tuple[str, str, str, float]]:

@@ -202,12 +202,41 @@ def wall_s(jobs: Mapping[str, Sequence[float]], *, engine: Engine, workers: int)
     return engine.run_s + sum(stages)
 
 
-def wall_rows(jobs: Mapping[str, Sequence[float]], *, engine: Engine, workers: Sequence[int]) -> tuple[WallRow, ...]:
-    """Return the wall time for each number of workers."""
-    return tuple(
-        WallRow(engine=engine.name, workers=n, seconds=round(wall_s(jobs, engine=engine, workers=n), 1))
-        for n in workers
-    )
+def crowded(workers: int, *, cores: int, slowdown: float) -> float:
+    """Return what neighbours do to a worker's wall time: nothing to one alone, all of it where every core is busy.
+
+    Args:
+        workers: Workers at a time; more than there were cores are taken to sit on more machines of the kind.
+        cores: Cores that were busy at once when it was measured.
+        slowdown: Wall time then by wall time alone.
+
+    >>> [crowded(n, cores=3, slowdown=1.5) for n in (1, 2, 3, 50)]
+    [1.0, 1.25, 1.5, 1.5]
+    """
+    return 1.0 + (slowdown - 1.0) * (min(workers, cores) - 1) / max(cores - 1, 1)
+
+
+def wall_rows(
+    jobs: Mapping[str, Sequence[float]],
+    *,
+    engine: Engine,
+    workers: Sequence[int],
+    crowding: tuple[int, float] = (1, 1.0),
+) -> tuple[WallRow, ...]:
+    """Return the wall time for each number of workers.
+
+    Args:
+        jobs: Wall time of every job by step, each measured alone.
+        engine: Its overheads.
+        workers: Numbers of jobs at a time.
+        crowding: `cores` and `slowdown` of `crowded`.
+    """
+    rows = []
+    for n in workers:
+        factor = crowded(n, cores=crowding[0], slowdown=crowding[1])
+        slowed = {step: [job * factor for job in times] for step, times in jobs.items()}
+        rows.append(WallRow(engine=engine.name, workers=n, seconds=round(wall_s(slowed, engine=engine, workers=n), 1)))
+    return tuple(rows)
 
 
 def total_cpu_hours(steps: Sequence[StepRow]) -> Span:

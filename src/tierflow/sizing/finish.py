@@ -59,6 +59,7 @@ class Workload:
         copy_cpu_per_byte: Processor time of a verified copy, in s per byte.
         tiers: Objects and bytes by tier.
         largest_mb: Largest file of the input and of the sample, in MB.
+        crowding: Cores that were busy at once, and how much slower each then was; see `estimate.crowded`.
         warnings: What a person should know.
     """
 
@@ -70,6 +71,7 @@ class Workload:
     copy_cpu_per_byte: float
     tiers: Mapping[str, tuple[float, Span]]
     largest_mb: tuple[float, float]
+    crowding: tuple[int, float] = (1, 1.0)
     warnings: Sequence[str] = ()
 
 
@@ -104,7 +106,7 @@ def finish(workload: Workload, priced: Priced, *, config: Config, kind: Literal[
         steps=steps,
         cpu_hours=hours,
         peak_mb=max(row.peak_mb for row in steps),
-        wall=estimate.wall_rows(walls, engine=priced.engine, workers=priced.workers),
+        wall=estimate.wall_rows(walls, engine=priced.engine, workers=priced.workers, crowding=workload.crowding),
         tiers=rows,
         egress_gb=priced.egress_share * size / GB,
         money=paid,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import tempfile
 import time
 from dataclasses import dataclass
@@ -33,6 +34,8 @@ TRIAL_OBJECTS = 300
 # Seconds after which no further object of the sample is measured, and none for the tiers' interval.
 MOST_SAMPLE_S = 60.0
 MOST_SPREAD_S = 3.0
+# Processes at most that show what neighbours cost: each holds some 150 MB.
+MOST_CORES = 32
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,6 +122,12 @@ def _measured(
     turns = sample.round_robin([units.tolist() for units in chosen.units])
     ordered = [(chosen.rows[i], of_unit[unit]) for unit in turns for i in chosen.objects[unit]]
     probed = trial.probe(scratch, config_file=config_file, root=listing.root, objects=ordered, seconds=MOST_SAMPLE_S)
+    cores = min(len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1, MOST_CORES)
+    slower = (
+        trial.slowdown(scratch, config_file=config_file, root=listing.root, objects=ordered, probed=probed, cores=cores)
+        if cores > 1
+        else 1.0
+    )
     lenders = {
         unit: ids
         for unit in turns
@@ -151,6 +160,8 @@ def _measured(
         size=sum(bytes_read[name] for name in probed.cpu_s),
         seconds=round(sum(probed.wall_s.values()), 3),
         replicates=replicates,
+        cores=cores,
+        slowdown=round(slower, 3),
     )
     workload = Workload(
         root=str(listing.root),
@@ -160,6 +171,7 @@ def _measured(
         steps=steps,
         copy_cpu_per_byte=trial.copy_cpu_per_byte(scratch),
         tiers=tiers,
+        crowding=(cores, slower),
         largest_mb=(float(listing.size.max()) / 1e6, max(bytes_read[name] for name in probed.cpu_s) / 1e6),
         warnings=[*listing.warnings, *_warnings(probed, failed, donors)],
     )

@@ -84,6 +84,8 @@ class SampleNote(Section):
     size: int = Field(description="Bytes.")
     seconds: float
     replicates: int = Field(description="Bootstrap replicates of the tiers.")
+    cores: int = Field(1, description="Cores that were kept busy at once.")
+    slowdown: float = Field(1.0, description="Wall time of an object then, by its wall time alone.")
 
 
 class DayRow(Section):

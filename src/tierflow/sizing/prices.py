@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import yaml
 from pydantic import Field, ValidationError, model_validator
 
-from tierflow.config_section import Section
 from tierflow.config_io import explain_parameters, read_tree
+from tierflow.config_section import Section
 from tierflow.errors import ConfigError, InputMissingError
 
 if TYPE_CHECKING:

@@ -61,9 +61,10 @@ def candidates(stratum: Stratum, *, random: np.random.Generator) -> NDArray[np.i
 
 
 def spread(keys: Sequence[tuple[str, ...]], take: int, *, random: np.random.Generator) -> NDArray[np.int64]:
-    """Choose positions at equal steps through things in the order of their keys, from a random start.
+    """Choose a random position from each of `take` equal parts of things in the order of their keys.
 
     Neighbours in the order are alike (same channel, then plate), so every kind is met about as often as it occurs.
+    Equal steps would do that too, but meet always the same planes where a step is as long as a stack.
 
     Args:
         keys: What to order by, such as (channel, plate, path).
@@ -74,10 +75,10 @@ def spread(keys: Sequence[tuple[str, ...]], take: int, *, random: np.random.Gene
         Different positions, shape (take,), in random order, so that any first part of them is a sample too.
     """
     order = sorted(range(len(keys)), key=lambda position: keys[position])
-    step = len(order) / take
-    # One start for all: with steps of 1 or more no position is met twice.
-    start = random.uniform(0, step)
-    chosen = [order[min(int(start + step * number), len(order) - 1)] for number in range(take)]
+    # Parts are whole and may differ by one; from a random beginning each position is as likely as any other.
+    edges = [int(edge) for edge in random.uniform(0, len(order)) + len(order) / take * np.arange(take)]
+    ends = [*edges[1:], edges[0] + len(order)]
+    chosen = [order[int(random.integers(*part)) % len(order)] for part in zip(edges, ends, strict=True)]
     return random.permutation(np.array(chosen, dtype=np.int64))
 
 

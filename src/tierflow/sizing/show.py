@@ -44,7 +44,8 @@ def show(plan: Plan, console: Console, *, estimate: Plan | None = None) -> None:
         )
         console.print(
             f"sample: {note.objects} objects ({human_bytes(note.size)}) of {note.strata} classes of size, read and "
-            f"measured in {note.seconds:.1f} s; {doubt}. Planning took {plan.took_s:.0f} s.",
+            f"measured in {note.seconds:.1f} s, {note.slowdown:.2f} times as long with {note.cores} cores busy; "
+            f"{doubt}. Planning took {plan.took_s:.0f} s.",
             soft_wrap=True,
             highlight=False,
             markup=False,

@@ -21,9 +21,13 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from tierflow.config import Config
+    from tierflow.policies.base import Policy
 
 MOST_REPLICATES = 100
 PERCENTS = (5.0, 95.0)
+_IMAGINED = 40
+# Weights may all round to nothing.
+_TINY = 1e-300
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,9 +54,13 @@ def share_out(
 ) -> tuple[dict[str, tuple[float, Span]], int]:
     """Estimate objects and bytes by tier.
 
-    Every unit that wasn't measured takes the score and the flags of a measured one of its stratum; the policy then
-    resolves over all of them. So quantile, top_k and budget give each tier exactly what they would, and an interval
-    policy the shares of the sample. The interval repeats this with samples drawn from the sample.
+    Every unit that wasn't measured takes the score and the flags of a measured one of its stratum, each of which lends
+    as often; the policy then resolves over all of them. So quantile, top_k and budget give each tier exactly what they
+    would, and an interval policy the shares of the sample.
+
+    The interval repeats this with shares drawn from what is known of them after the sample (D. B. Rubin, The Bayesian
+    Bootstrap, Annals of Statistics 9, 1981). Drawing among the measured units alone would call a tier that none of them
+    got empty for certain: so each tier also has half a unit of its own (H. Jeffreys' prior), of any score, or failed.
 
     Args:
         population: The units.
@@ -65,14 +73,16 @@ def share_out(
         Objects and bytes by tier, the quarantine included, and the number of repetitions.
     """
     begun = time.monotonic()
-    objects, size = _resolved(population, score, config, population.donors, random)
+    policy = make_policy(config)
     names = [*config.tiers, QUARANTINE]
+    lenders = _Lenders.of(population, score)
+    objects, size = _resolved(population, lenders, lenders.dealt(random), policy, config)
     if sum(map(len, population.donors)) == len(population.stratum):
         return {t: (float(n), Span.known(float(b))) for t, n, b in zip(names, objects, size, strict=True)}, 0
     spread: list[NDArray[np.float64]] = []
     while len(spread) < 5 or (len(spread) < MOST_REPLICATES and time.monotonic() - begun < seconds):
-        drawn = [random.choice(units, len(units)) if len(units) else units for units in population.donors]
-        spread.append(_resolved(population, score, config, drawn, random)[1])
+        drawn = lenders.drawn(random, tiers=len(names))
+        spread.append(_resolved(population, lenders, drawn, policy, config)[1])
     found = {}
     for number, tier in enumerate(names):
         low, high = np.percentile([each[number] for each in spread], PERCENTS)
@@ -95,52 +105,95 @@ def given_shares(
     }
 
 
+@dataclass(frozen=True, slots=True)
+class _Lenders:
+    """Who may lend a score: the measured units, then imagined ones of any score, the last of which failed.
+
+    Attributes:
+        table: Score table of the measured objects and the imagined ones.
+        rows: Rows of `table` of each lender.
+        known: Lender of each unit that was measured, -1 of the others, shape (unit,).
+        strata: Lenders of each stratum, and its units that weren't measured, from the smallest to the largest.
+        measured: Number of lenders that were measured.
+    """
+
+    table: pa.Table
+    rows: Sequence[Sequence[int]]
+    known: NDArray[np.int64]
+    strata: Sequence[tuple[NDArray[np.int64], NDArray[np.int64]]]
+    measured: int
+
+    @classmethod
+    def of(cls, population: Population, score: pa.Table) -> _Lenders:
+        """Number the lenders of a population."""
+        every = sorted(population.scores)
+        known = np.full(len(population.stratum), -1, dtype=np.int64)
+        known[every] = np.arange(len(every))
+        size = np.bincount(population.unit, weights=population.size, minlength=len(known))
+        strata = []
+        for number, donors in enumerate(population.donors):
+            members = np.flatnonzero((population.stratum == number) & (known < 0))
+            choice = known[donors] if len(donors) else np.arange(len(every))
+            strata.append((choice, members[np.argsort(size[members], kind="stable")]))
+        columns = score.select(["status", "reason", "interestingness", "flags"])
+        rows = [list(population.scores[unit]) for unit in every]
+        rows += [[score.num_rows + number] for number in range(_IMAGINED + 1)]
+        return cls(pa.concat_tables([columns, _imagined(columns.schema)]), rows, known, strata, len(every))
+
+    def dealt(self, random: np.random.Generator) -> NDArray[np.int64]:
+        """Return a lender for each unit: those of its stratum in turn, to small units as to large ones."""
+        found = self.known.copy()
+        for choice, members in self.strata:
+            found[members] = np.resize(random.permutation(choice), len(members))
+        return found
+
+    def drawn(self, random: np.random.Generator, *, tiers: int) -> NDArray[np.int64]:
+        """Return a lender for each unit, by shares that agree with the sample."""
+        found = self.known.copy()
+        # Half a unit for each tier; tiers are ranges of scores, so that one score stands for a tier.
+        prior = np.append(random.gamma(0.5, size=tiers), random.gamma(self.measured))
+        prior /= prior.sum()
+        imagined = self.measured + np.append(random.integers(_IMAGINED, size=tiers - 1), _IMAGINED)
+        for choice, members in self.strata:
+            # Of few units weights of 1 would spread too little, as the bootstrap does.
+            weights = random.gamma(max(len(choice) - 2, 1) / len(choice), size=len(choice)) + _TINY
+            shares = np.append(prior[:-1], prior[-1] * weights / weights.sum())
+            found[members] = random.choice(np.append(imagined, choice), len(members), p=shares)
+        return found
+
+
+def _imagined(schema: pa.Schema) -> pa.Table:
+    scores = (np.arange(_IMAGINED) + 0.5) / _IMAGINED
+    return pa.Table.from_pylist(
+        [
+            *({"status": "ok", "reason": None, "interestingness": float(value), "flags": []} for value in scores),
+            {"status": "failed", "reason": None, "interestingness": None, "flags": []},
+        ],
+        schema=schema,
+    )
+
+
 def _resolved(
-    population: Population,
-    score: pa.Table,
-    config: Config,
-    donors: Sequence[NDArray[np.int64]],
-    random: np.random.Generator,
+    population: Population, lenders: _Lenders, lender: NDArray[np.int64], policy: Policy, config: Config
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    table = _lent(population, score, donors, random)
-    resolved = resolve(make_policy(config), table, config)
-    tiers, _ = resolved.choose_table(table)
+    """Return objects and bytes by tier when each unit has the score of its lender."""
+    table = lenders.table.take(_rows(population.unit, lender, lenders.rows))
+    units = pc.cast(pa.array(population.unit), pa.string())
+    table = table.append_column("unit_id", units).append_column("bytes", pa.array(population.size))
+    tiers, _ = resolve(policy, table, config).choose_table(table)
     names = [*config.tiers, QUARANTINE]
     code = np.asarray(pc.index_in(pa.array(tiers), value_set=pa.array(names)).to_numpy(), dtype=np.int64)
     objects = np.bincount(code, minlength=len(names)).astype(np.float64)
     return objects, np.bincount(code, weights=population.size, minlength=len(names)).astype(np.float64)
 
 
-def _lent(
-    population: Population, score: pa.Table, donors: Sequence[NDArray[np.int64]], random: np.random.Generator
-) -> pa.Table:
-    """Return a score table of all objects."""
-    every = np.array(sorted(population.scores), dtype=np.int64)
-    donor = np.zeros(len(population.stratum), dtype=np.int64)
-    for number, units in enumerate(donors):
-        members = np.flatnonzero(population.stratum == number)
-        choice = units if len(units) else every
-        donor[members] = random.choice(choice, len(members))
-    # A measured unit keeps its own score as long as it is in the sample.
-    for units in donors:
-        donor[units] = units
-    rows = _rows(population, donor)
-    table = score.select(["status", "reason", "interestingness", "flags"]).take(rows)
-    units = pc.cast(pa.array(population.unit), pa.string())
-    return table.append_column("unit_id", units).append_column("bytes", pa.array(population.size))
-
-
-def _rows(population: Population, donor: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Return the row of the score table for each object: those of the donor in turn."""
-    if len(population.unit) == len(population.stratum):
-        first = np.zeros(len(donor), dtype=np.int64)
-        for unit, rows in population.scores.items():
-            first[unit] = rows[0]
-        return first[donor[population.unit]]
-    turn: dict[int, int] = {}
-    found = np.empty(len(population.unit), dtype=np.int64)
-    for position, unit in enumerate(population.unit.tolist()):
-        rows = population.scores[int(donor[unit])]
-        found[position] = rows[turn.get(unit, 0) % len(rows)]
-        turn[unit] = turn.get(unit, 0) + 1
-    return found
+def _rows(unit: NDArray[np.int64], lender: NDArray[np.int64], rows: Sequence[Sequence[int]]) -> NDArray[np.int64]:
+    """Return the row of the score table for each object: those of its unit's lender in turn."""
+    order = np.argsort(unit, kind="stable")
+    counts = np.bincount(unit, minlength=len(lender))
+    turn = np.empty(len(unit), dtype=np.int64)
+    turn[order] = np.arange(len(unit)) - np.repeat(np.cumsum(counts) - counts, counts)
+    lent = np.array([len(some) for some in rows], dtype=np.int64)
+    flat = np.array([row for some in rows for row in some], dtype=np.int64)
+    whose = lender[unit]
+    return flat[(np.cumsum(lent) - lent)[whose] + turn % lent[whose]]

@@ -8,6 +8,8 @@ import os
 import subprocess
 import sys
 import time
+from collections import defaultdict
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,7 +24,7 @@ from tierflow.steps import STEPS
 from tierflow.steps.places import arguments
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     import pyarrow as pa
 
@@ -33,6 +35,8 @@ FEW = 8
 # In this order each finds the tables that it needs.
 _STEPS = ("baseline", "score", "policy", "place", "index")
 _COPIED_MB = 16
+_CROWD_S = 1.5
+_MOST_REPEATS = 50
 # Stand-ins can't be many enough to show what a step over the whole data set takes per object, in s:
 # benchmarks/scan.py, 100,000 files in 7.3 s (2026-11-21).
 _KNOWN_OBJECT_CPU_S = {"scan": 7.0e-5}
@@ -77,11 +81,54 @@ def probe(folder: Path, *, config_file: Path, root: Path, objects: Sequence[tupl
     _process([sys.executable, "-m", "tierflow.sizing.probe", str(folder / "order.json")], folder)
     found = json.loads(times.read_text(encoding="utf-8"))
     return Probed(
-        cpu_s={each["object_id"]: each["cpu_s"] for each in found["objects"]},
-        wall_s={each["object_id"]: each["wall_s"] for each in found["objects"]},
+        cpu_s=_means(found["objects"], "cpu_s"),
+        wall_s=_means(found["objects"], "wall_s"),
         table=tables.read(table),
         cost=found["cost"],
     )
+
+
+def slowdown(
+    folder: Path, *, config_file: Path, root: Path, objects: Sequence[tuple[Row, int]], probed: Probed, cores: int
+) -> float:
+    """Measure some of the sample again in several processes at once: what neighbours cost each worker.
+
+    Cores share memory, caches and power, and often there are two hardware threads to a core.
+
+    Args:
+        folder: Where files may be written.
+        config_file: The configuration.
+        root: The input folder.
+        objects: Scan rows with the number of their stratum, as for `probe`.
+        probed: What one process alone took.
+        cores: Processes at once.
+
+    Returns:
+        Wall time of an object by its wall time in one process alone, at least 1.
+
+    Raises:
+        TierflowError: if a process failed.
+    """
+    some: list[tuple[Row, int]] = []
+    alone = 0.0
+    for row, stratum in objects:
+        if row.object_id in probed.wall_s and (not some or alone + probed.wall_s[row.object_id] <= _CROWD_S):
+            some.append((row, stratum))
+            alone += probed.wall_s[row.object_id]
+    # Long enough that the processes meet, though none begins at the same moment.
+    some *= max(min(int(_CROWD_S / max(alone, 1e-6)), _MOST_REPEATS), 1)
+    folders = [folder / f"crowd{number}" for number in range(cores)]
+    for each in folders:
+        each.mkdir()
+
+    def measure(where: Path) -> Probed:
+        return probe(where, config_file=config_file, root=root, objects=some, seconds=_CROWD_S)
+
+    with ThreadPoolExecutor(cores) as pool:
+        found = list(pool.map(measure, folders))
+    together = sum(sum(each.wall_s.values()) for each in found)
+    same = sum(probed.wall_s[name] for each in found for name in each.wall_s)
+    return max(together / max(same, 1e-9), 1.0)
 
 
 def try_steps(
@@ -147,6 +194,14 @@ def copy_cpu_per_byte(folder: Path) -> float:
     target.write_bytes(data)
     hashlib.sha256(target.read_bytes()).hexdigest()
     return (time.process_time() - started) / len(data)
+
+
+def _means(times: Sequence[Mapping[str, Any]], key: str) -> dict[str, float]:
+    """Return the mean time of each object, which may have been measured several times."""
+    found: defaultdict[str, list[float]] = defaultdict(list)
+    for each in times:
+        found[each["object_id"]].append(each[key])
+    return {name: sum(some) / len(some) for name, some in found.items()}
 
 
 def _step_cost(cost: dict[str, float], per_object: float, objects: int) -> StepCost:

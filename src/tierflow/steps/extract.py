@@ -71,7 +71,9 @@ def run(*, shard: In, config: Param, table: Out) -> None:
     tables.write(table, measured, at=utc_now())
 
 
-def extract_shard(objects: pa.Table, settings: Extract, *, shard: str, output: Path) -> pa.Table:
+def extract_shard(
+    objects: pa.Table, settings: Extract, *, shard: str, output: Path, beat: Callable[[], None] | None = None
+) -> pa.Table:
     """Return the extract table of a shard.
 
     Args:
@@ -80,6 +82,7 @@ def extract_shard(objects: pa.Table, settings: Extract, *, shard: str, output: P
         shard: Name of the shard.
         output: Output folder of the run: progress is told there, and files that a former run moved away are found by
             its journal.
+        beat: Called after every plane and every object, for whoever wants to know that measuring goes on.
 
     Raises:
         InputMissingError: if the input folder isn't there.
@@ -104,6 +107,7 @@ def extract_shard(objects: pa.Table, settings: Extract, *, shard: str, output: P
                 extractors=extractors,
                 max_plane_mb=settings.max_plane_mb,
                 pixel_size_um=settings.pixel_size_um,
+                beat=beat,
             )
             discard(source)
             heartbeat.advance(failed=any(row["status"] == "failed" for row in found))
@@ -176,6 +180,6 @@ def _file_reader(root: Path, output: Path, shard: str, hold_mb: int, scratch: Pa
 
 def _moved_to(output: Path, shard: str, object_id: str) -> Place | None:
     # Only a run that is repeated after its files were moved needs the journal.
-    from tierflow.tiers.journal import current_path
+    from tierflow.tiers.whereabouts import current_path
 
     return current_path(output, shard, object_id)

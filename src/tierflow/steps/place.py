@@ -14,11 +14,14 @@ from tierflow.tiers.names import shown
 from tierflow.tiers.wants import read_wanted
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
     from typing import Any
 
+    import pyarrow as pa
+
     from tierflow.tiers.acts import Outcome
+    from tierflow.tiers.journal import Journal
     from tierflow.tiers.wants import Wanted
 
 
@@ -40,17 +43,36 @@ def run(*, shard: In, score: In, policy: In, config: Param, table: Out) -> None:
     """
     output = table.absolute().parent.parent
     wanted = read_wanted(shard=shard, score=score, policy=policy, config=config, output=output)
-    wants = wanted.wants
+    ids = [want.object_id for want in wanted.wants]
     with (
-        open_journal(output, shard.stem, cut=wanted.cut, ids=[want.object_id for want in wants]) as journal,
-        closing(Heartbeat(output / PROGRESS_FOLDER, "place", shard.stem, len(wants))) as heartbeat,
+        open_journal(output, shard.stem, cut=wanted.cut, ids=ids) as journal,
+        closing(Heartbeat(output / PROGRESS_FOLDER, "place", shard.stem, len(ids))) as heartbeat,
     ):
-        outcomes = carry(journal, wants, wanted.drivers, durable=wanted.durable, on_batch=heartbeat.advance)
+        placed = place_objects(journal, wanted, on_batch=heartbeat.advance)
         if journal.locked:
             # Of a killed process; without a lock they may be a living twin's.
             for unfinished in table.parent.glob(f".{table.name}.*.part"):
                 unfinished.unlink(missing_ok=True)
-        tables.write(table, tables.from_rows(_rows(wanted, outcomes, output), tables.PLACE))
+        tables.write(table, placed)
+
+
+def place_objects(journal: Journal, wanted: Wanted, *, on_batch: Callable[[int], None] | None = None) -> pa.Table:
+    """Bring objects to their tiers in the output folder of a journal, wherever the tables about them lie.
+
+    Args:
+        journal: Open journal of their shard.
+        wanted: What is wanted for them.
+        on_batch: Called with the number of objects just finished.
+
+    Returns:
+        A table of the schema `tables.PLACE`, a row per object in the order of `wanted`.
+
+    Raises:
+        ConfigError: if an object store refuses credentials, bucket or storage class.
+        TryAgainError: if a tier's disk is full or away; what was done is kept.
+    """
+    outcomes = carry(journal, wanted.wants, wanted.drivers, durable=wanted.durable, on_batch=on_batch)
+    return tables.from_rows(_rows(wanted, outcomes, journal.output), tables.PLACE)
 
 
 def _rows(wanted: Wanted, outcomes: list[Outcome], output: Path) -> Iterator[dict[str, Any]]:

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import os
-from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 from tierflow import config_io, plugins
 from tierflow.config import QUARANTINE
 from tierflow.errors import ConfigError, InputMissingError
-from tierflow.io.atomic import write_text
 from tierflow.io.identity import display_path, object_id
 from tierflow.io.layouts.detect import header_layouts
 from tierflow.io.layouts.headers import read_header, read_header_of
@@ -24,6 +21,7 @@ from tierflow.scan import store
 from tierflow.scan.naming import Naming, read_names
 from tierflow.scan.rows import Row
 from tierflow.scan.shards import plan, shard_name
+from tierflow.scan.summary import part_of_rows, save, together
 from tierflow.scan.units import unit_id
 from tierflow.scan.words import skipped_in_words
 from tierflow.steps._ports import Out, Param
@@ -84,10 +82,12 @@ def run(*, summary: Out, config: Param) -> None:
     )
     store.save(summary.parent / "shards", shards, former, source=input_text(root), dataset=settings.dataset_name)
     _remove_tables(output, {shard_name(number) for number in shards})
-    content = _summary(root, settings, rows, shards) | _report(found, known, naming, paths)
+    parts = {number: part_of_rows(members) for number, members in shards.items()}
+    counts = together(parts, source=input_text(root), dataset=settings.dataset_name)
+    content = counts | _report(found, known, naming, paths)
     for warning in content["warnings"]:
         _LOG.warning("%s", warning)
-    write_text(summary, json.dumps(content, indent=1, sort_keys=True, ensure_ascii=False) + "\n")
+    save(summary, content)
 
 
 def _remove_tables(output: Path, shards: Collection[str]) -> None:
@@ -138,7 +138,7 @@ def _require_drivers(settings: Config, root: StorePath) -> None:
 
 def _relocated(output: Path, former: store.Former, settings: Config) -> Collection[str]:
     # Imported here: placing is another part of tierflow, and the first scan of an output needs none of it.
-    from tierflow.tiers.journal import relocated
+    from tierflow.tiers.whereabouts import relocated
 
     moved = relocated(output).keys() if former.rows else ()
     if moved and former.dataset != settings.dataset_name:
@@ -210,24 +210,6 @@ def _no_images(root: Place, settings: Config, found: Walk) -> str:
     )
     skipped = skipped_in_words(found.skipped, found.extensions)
     return "\n".join([f"no image files in {root}: {skipped}; check the path, or {remedy}", *found.warnings])
-
-
-def _summary(root: Place, settings: Config, rows: Sequence[Row], shards: Mapping[int, Sequence[Row]]) -> dict[str, Any]:
-    channels = Counter(row.channel for row in rows if row.channel is not None)
-    return {
-        "input": input_text(root),
-        "dataset": settings.dataset_name,
-        "objects": len(rows),
-        "bytes": sum(row.bytes for row in rows),
-        "units": len({row.unit_id for row in rows}),
-        "plates": len({row.plate for row in rows}),
-        "wells": len({(row.plate, row.well) for row in rows if row.well is not None}),
-        "channels": dict(channels),
-        "shards": [
-            {"name": shard_name(number), "objects": len(members), "bytes": sum(row.bytes for row in members)}
-            for number, members in sorted(shards.items())
-        ],
-    }
 
 
 def _report(found: Walk, known: _Input, naming: Naming, paths: Sequence[str]) -> dict[str, Any]:

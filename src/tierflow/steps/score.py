@@ -11,7 +11,7 @@ from tierflow.scoring.planes import require_features
 from tierflow.steps._ports import In, Out, Param
 
 
-def run(*, shard: In, extract: In, baseline: In, duplicates: In, config: Param, table: Out) -> None:
+def run(*, shard: In, extract: In, baseline: In, duplicates: In, history: In, config: Param, table: Out) -> None:
     """Score one shard. No image is opened.
 
     Args:
@@ -19,6 +19,7 @@ def run(*, shard: In, extract: In, baseline: In, duplicates: In, config: Param, 
         extract: Its measured planes.
         baseline: What is usual in each plate and channel.
         duplicates: Pixels that occur in more than one object.
+        history: What the planes found in earlier planes, where the interestingness function looks back.
         config: Configuration file.
         table: Table to write, a row per object in the order of the shard.
 
@@ -36,6 +37,7 @@ def run(*, shard: In, extract: In, baseline: In, duplicates: In, config: Param, 
         planes=tables.read(extract, [*compute.PLANE_COLUMNS, *features]),
         baseline=tables.read(baseline),
         duplicates=tables.read(duplicates),
+        history=tables.read(history),
         function=function,
         config=settings,
     )

@@ -1,63 +1,98 @@
-"""What Snakemake's `from_queue` gets: batches of a stream that were claimed for it."""
+"""Events or polling for the watched folder: chosen by its file system, and changed when events can't be had."""
 
 from __future__ import annotations
 
-import threading
-import time
-from contextlib import closing
-from pathlib import Path
-from queue import Queue
+import logging
 from typing import TYPE_CHECKING
 
-from tierflow.stream import offers
-from tierflow.stream.ledger import Ledger
-from tierflow.stream.status import service_state
+from tierflow.stream.events import LimitError, make_source
+from tierflow.stream.mounts import mode_for, mount_of, read_mounts
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Collection
+    from pathlib import Path
 
-END = ""
-"""What the queue holds last."""
+    from tierflow.stream.events import Source
+    from tierflow.stream.hints import Hints
 
-_LOOK_S = 0.2
-_ASK_S = 2.0
+_LOG = logging.getLogger(__name__)
 
 
-def feed(target: Callable[[int], str], *, most: int, output: Path = Path()) -> Queue[str]:
-    """Return a queue of targets that fills as batches are offered.
-
-    A file whose source vanished ends Snakemake's queue, even with `--keep-going`: only batches that were claimed go in.
-    Snakemake gets slower with every target that is done, so there is an end; begin it again then.
+class Feed:
+    """Gives hints from events where they can be had for all folders.
 
     Args:
-        target: Makes a target of a batch's number.
-        most: Number of batches after which the queue ends. It also ends when nobody watches any more.
-        output: Output folder of the stream.
+        root: The input folder.
+        hints: Where hints go.
+        wanted: `stream.hints`: auto, events or polling.
+        make: Makes a source of events.
     """
-    queue: Queue[str] = Queue()
-    threading.Thread(target=_fill, args=(queue, target, most, output.absolute()), daemon=True).start()
-    return queue
 
+    def __init__(
+        self, root: Path, hints: Hints, *, wanted: str, make: Callable[[Path, Hints], Source] = make_source
+    ) -> None:
+        self._root, self._hints, self._wanted, self._make = root, hints, wanted, make
+        self._source: Source | None = None
+        self.mode, self.why = "polling", "not begun"
+        self.file_system = "unknown"
+        """Type of the root's file system."""
+        self.limit: str | None = None
+        """Why events can't be had although the file system has them, and what to do."""
 
-def _fill(queue: Queue[str], target: Callable[[int], str], most: int, output: Path) -> None:
-    claimed: set[int] = set()
-    asked_at, fed = 0.0, 0
-    while fed < most or claimed:
-        if fed < most and (found := offers.claim(output)) is not None:
-            claimed.add(found.batch)
-            queue.put(target(found.batch))
-            fed += 1
-            continue
-        # Until its turn has come, nobody else says that a batch is alive.
-        claimed = {batch for batch in claimed if offers.beat(output, batch)}
-        if time.monotonic() - asked_at > _ASK_S and not claimed:
-            asked_at = time.monotonic()
-            if not _is_watched(output):
-                break
-        time.sleep(_LOOK_S)
-    queue.put(END)
+    def begin(self) -> bool:
+        """Choose, and begin to read events; folders are watched when they are listed.
 
+        Returns:
+            False when events were being read already.
+        """
+        if self._source is not None:
+            return False
+        mounts = read_mounts()
+        path = str(self._root.resolve())
+        mount = mount_of(path, mounts)
+        self.file_system = mount.kind if mount else "unknown"
+        self.mode, self.why = mode_for(path, mounts, wanted=self._wanted)
+        if self.mode == "events" and self.limit is None:
+            source = self._make(self._root, self._hints)
+            try:
+                source.start()
+            except LimitError as error:
+                self.give_up(str(error))
+            else:
+                self._source = source
+        elif self.limit is not None:
+            self.give_up(self.limit)
+        return True
 
-def _is_watched(output: Path) -> bool:
-    with closing(Ledger(output, read_only=True)) as ledger:
-        return service_state(ledger.fact("service"), now=time.time())["state"] not in ("stopped", "dead")
+    def end(self) -> None:
+        """Read no more events."""
+        source, self._source = self._source, None
+        if source is not None:
+            source.stop()
+
+    def give_up(self, reason: str) -> None:
+        """Poll from now on: to watch some folders and not others would be the worst of both.
+
+        Args:
+            reason: Why, and what to do.
+        """
+        self.end()
+        self.mode, self.why, self.limit = "polling", reason, reason
+
+    def died(self) -> bool:
+        """Tell whether the thread that reads events has ended by itself."""
+        return self._source is not None and not self._source.alive()
+
+    def watch(self, folder: bytes) -> None:
+        """Make sure that a folder is watched, before it is listed."""
+        if self._source is None:
+            return
+        try:
+            self._source.watch(folder)
+        except LimitError as error:
+            self.give_up(str(error))
+
+    def forget(self, folders: Collection[bytes]) -> None:
+        """Folders are gone."""
+        if self._source is not None:
+            self._source.forget(folders)

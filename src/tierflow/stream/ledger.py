@@ -83,11 +83,15 @@ class Ledger:
         self._lock = threading.RLock()
         # Read-only would be `mode=ro`, but then a reader can't make the shared memory that WAL needs after a crash.
         self._db = sqlite3.connect(path, timeout=BUSY_S, isolation_level=None, check_same_thread=False)
-        with self.mapped():
-            self._db.execute("PRAGMA journal_mode = WAL")
-            self._db.execute("PRAGMA synchronous = NORMAL")
-            self._db.execute(f"PRAGMA query_only = {int(read_only)}")
-            self._prepare(read_only=read_only)
+        try:
+            with self.mapped():
+                self._db.execute("PRAGMA journal_mode = WAL")
+                self._db.execute("PRAGMA synchronous = NORMAL")
+                self._db.execute(f"PRAGMA query_only = {int(read_only)}")
+                self._prepare(read_only=read_only)
+        except BaseException:
+            self._db.close()
+            raise
 
     def _prepare(self, *, read_only: bool) -> None:
         if not read_only:
@@ -102,6 +106,9 @@ class Ledger:
                 self._db.execute("ROLLBACK")
                 raise
         found = self._db.execute("PRAGMA user_version").fetchone()[0]
+        if found == 0:
+            # Its watcher has made the file this moment, or was killed while it did.
+            raise InputMissingError(f"{self.output} holds no stream yet: try again in a moment")
         if found != VERSION:
             raise ConfigError(
                 f"{self.output / LEDGER} has version {found}, expected {VERSION}: use the tierflow that made it, "
@@ -205,8 +212,8 @@ class Ledger:
         """Forget all but the latest news; those that a hook hasn't told yet stay."""
         with self.transaction() as db:
             db.execute(
-                "DELETE FROM news WHERE id <= min((SELECT max(id) FROM news) - ?, (SELECT coalesce(min(CAST(json_extract("
-                "value, '$.after') AS INTEGER)), 9223372036854775807) FROM facts WHERE name LIKE 'hook:%'))",
+                "DELETE FROM news WHERE id <= min((SELECT max(id) FROM news) - ?, (SELECT coalesce(min(CAST("
+                "json_extract(value, '$.after') AS INTEGER)), 9223372036854775807) FROM facts WHERE name LIKE 'hook:%'))",
                 (keep,),
             )
 

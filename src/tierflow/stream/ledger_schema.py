@@ -26,6 +26,7 @@ CREATE TABLE objects (
     cohort INTEGER,                         -- failed together: the parts of a batch that is being halved
     unit TEXT,                              -- objects of the same unit are handled in the same batch; null: alone
     incomplete INTEGER NOT NULL DEFAULT 0,  -- released although others of its unit, or parts of it, are missing
+    missing TEXT,                           -- what was missing then, in words; unlike `reason`, it stays
     priority INTEGER NOT NULL DEFAULT 0,
     tag TEXT,
     reason TEXT,                            -- why it waits, failed, or is quarantined, in words
@@ -88,6 +89,30 @@ CREATE TABLE news (
     object INTEGER,
     detail TEXT NOT NULL
 );
+
+-- Sites, wells, plates or time points that are gathered, or were, until all their members are there.
+CREATE TABLE series (
+    key TEXT PRIMARY KEY,
+    plate TEXT NOT NULL,                    -- key of the plate: its series learn from each other
+    name TEXT NOT NULL,                     -- for people, such as `B03 site 2`
+    due_at REAL                             -- released then as it is; null: it was released
+) WITHOUT ROWID;
+CREATE INDEX series_by_due ON series (due_at) WHERE due_at IS NOT NULL;
+CREATE INDEX series_by_plate ON series (plate) WHERE due_at IS NOT NULL;
+
+-- Complete files that wait for the others of their series.
+CREATE TABLE members (
+    object INTEGER PRIMARY KEY,
+    series TEXT NOT NULL,
+    slot TEXT NOT NULL,                     -- JSON list: well, site, channel, z, time point
+    unit TEXT,
+    missing TEXT,                           -- what the file itself lacks
+    changed_at REAL NOT NULL                -- of the object, when it became a member: it is one as long as that holds
+);
+CREATE INDEX members_by_series ON members (series);
+
+-- Which members complete series of a plate had.
+CREATE TABLE learned (plate TEXT NOT NULL, slot TEXT NOT NULL, PRIMARY KEY (plate, slot)) WITHOUT ROWID;
 
 -- Which object has shown these pixels first.
 CREATE TABLE pixels (hash TEXT PRIMARY KEY, object INTEGER NOT NULL) WITHOUT ROWID;

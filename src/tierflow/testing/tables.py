@@ -126,6 +126,7 @@ def make_run(folder: Path, **recipe: Any) -> Path:
         if plan.placed:
             tables.write(output / "place" / name, _place(objects, rows, output), **stamp)
     tables.write(output / "baseline.parquet", _baseline(objects), **stamp)
+    tables.write(output / "history.parquet", tables.history_schema(()).empty_table(), **stamp)
     write_text(output / "policy.json", json.dumps({"cuts": _CUTS}, indent=1))
     summary = {"objects": plan.objects, "input": str(source), "dataset": config.dataset_name, "shards": shards}
     write_text(output / "scan" / "summary.json", json.dumps(summary, indent=1))

@@ -9,10 +9,9 @@ import fcntl
 import os
 import socket
 import uuid
-from contextlib import contextmanager, suppress
-from dataclasses import replace
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
-from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from tierflow.errors import TryAgainError, is_passing
@@ -20,7 +19,7 @@ from tierflow.io.atomic import fsync_dir
 from tierflow.lock import NO_LOCKS
 from tierflow.objectstore.connect import is_url, place_at
 from tierflow.tiers.entries import Entry, Record, decode, encode, encode_entry, entry_of, fold, id_in, lines_of
-from tierflow.tiers.files import look, write_all
+from tierflow.tiers.files import write_all
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
@@ -104,7 +103,7 @@ class Journal:
 
     def path_of(self, text: str) -> Place:
         """Return the path that the journal holds as `text`."""
-        return _path_of(self.output, text)
+        return path_in(self.output, text)
 
 
 def _nothing(_shard: str) -> None:
@@ -121,8 +120,25 @@ def shards(output: Path) -> list[str]:
     return sorted(path.stem for path in (output / FOLDER).glob("*.jsonl"))
 
 
+@dataclass(slots=True)
+class Memory:
+    """What a journal said when this process closed it: who opens it again every second needn't read it again.
+
+    It counts only as long as the file is exactly as it was left.
+
+    Attributes:
+        state: Inode, size and time of last change of the file; None: nothing is remembered.
+        records: Where each object stood.
+    """
+
+    state: tuple[int, int, int] | None = None
+    records: dict[str, Record] = field(default_factory=dict)
+
+
 @contextmanager
-def open_journal(output: Path, shard: str, *, cut: str | None = None, ids: Collection[str] = ()) -> Iterator[Journal]:
+def open_journal(
+    output: Path, shard: str, *, cut: str | None = None, ids: Collection[str] = (), memory: Memory | None = None
+) -> Iterator[Journal]:
     """Lock, mend and read the journal of a shard, and what other journals say of its objects.
 
     A torn last line, left by a killed process, is cut off: nothing was done on its word.
@@ -132,6 +148,7 @@ def open_journal(output: Path, shard: str, *, cut: str | None = None, ids: Colle
         shard: Name of the shard.
         cut: What tells one cut of the data set into shards from another; objects may have been in other shards before.
         ids: Objects of the shard.
+        memory: Of this shard, kept between calls; only together with `cut` None.
 
     Raises:
         TryAgainError: when another process holds the journal, naming it.
@@ -142,13 +159,10 @@ def open_journal(output: Path, shard: str, *, cut: str | None = None, ids: Colle
     with _locked(path.with_suffix(".lock")) as locked:
         handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o644)
         try:
-            data = path.read_bytes()
-            if not data:
-                fsync_dir(path.parent)
-            trees, good = _parse(data)
-            if good < len(data):
-                os.ftruncate(handle, good)
-            records = _records(output, shard, trees, cut=cut, ids=ids)
+            if memory is not None and cut is None:
+                yield from _remembered(output, shard, handle, memory, locked=locked)
+                return
+            records, trees = _mended(output, shard, handle, cut=cut, ids=ids)
             journal = Journal(output, shard, handle, records=records, locked=locked)
             if cut is not None and [tree[_CUT] for tree in trees if _CUT in tree][-1:] != [cut]:
                 journal.append(encode({_CUT: cut}), sync=False)
@@ -157,10 +171,38 @@ def open_journal(output: Path, shard: str, *, cut: str | None = None, ids: Colle
             os.close(handle)
 
 
+def _mended(
+    output: Path, shard: str, handle: int, *, cut: str | None, ids: Collection[str]
+) -> tuple[dict[str, Record], list[dict[str, Any]]]:
+    """Cut off a torn end; return the records, and what the lines say."""
+    path = journal_path(output, shard)
+    data = path.read_bytes()
+    if not data:
+        fsync_dir(path.parent)
+    trees, good = _parse(data)
+    if good < len(data):
+        os.ftruncate(handle, good)
+    return _records(output, shard, trees, cut=cut, ids=ids), trees
+
+
+def _remembered(output: Path, shard: str, handle: int, memory: Memory, *, locked: bool) -> Iterator[Journal]:
+    if memory.state is None or memory.state != _state(handle):
+        memory.records, _ = _mended(output, shard, handle, cut=None, ids=())
+    # Whatever ends the body by an error, the next one reads the file.
+    memory.state = None
+    yield Journal(output, shard, handle, records=memory.records, locked=locked)
+    memory.state = _state(handle)
+
+
+def _state(handle: int) -> tuple[int, int, int]:
+    info = os.fstat(handle)
+    return info.st_ino, info.st_size, info.st_mtime_ns
+
+
 def peek_journal(output: Path, shard: str, *, cut: str | None, ids: Collection[str]) -> Journal:
     """Return the journal of a shard to look at, without lock; writing to it fails. Arguments as of `open_journal`."""
     output = output.absolute()
-    trees, _ = _parse(_read(journal_path(output, shard)))
+    trees, _ = _parse(read_lines(journal_path(output, shard)))
     return Journal(output, shard, -1, records=_records(output, shard, trees, cut=cut, ids=ids))
 
 
@@ -184,7 +226,7 @@ def read_records(output: Path, *, ids: Collection[str] | None = None) -> dict[st
     wanted = None if ids is None else {object_id.encode() for object_id in ids}
     pairs: list[tuple[Entry, str]] = []
     for shard in shards(output):
-        pairs += [(entry, shard) for entry in _entries(_read(journal_path(output, shard)), wanted)]
+        pairs += [(entry, shard) for entry in entries_in(read_lines(journal_path(output, shard)), wanted)]
     return fold(pairs)
 
 
@@ -193,7 +235,7 @@ def shared_records(output: Path) -> dict[str, Record]:
     seen: set[bytes] = set()
     shared: set[bytes] = set()
     for shard in shards(output):
-        own = {id_in(line) for line, _ in lines_of(_read(journal_path(output, shard)))}
+        own = {id_in(line) for line, _ in lines_of(read_lines(journal_path(output, shard)))}
         shared |= seen & own
         seen |= own
     ids = {raw.decode(errors="replace") for raw in shared}
@@ -227,7 +269,7 @@ def made_folders(output: Path) -> set[Path]:
     output = output.absolute()
     found: set[str] = set()
     for shard in shards(output):
-        for line, _ in lines_of(_read(journal_path(output, shard))):
+        for line, _ in lines_of(read_lines(journal_path(output, shard))):
             if b'"folders":' in line and (tree := decode(line)) is not None:
                 found.update(tree["folders"])
     return {output / text for text in found}
@@ -237,93 +279,20 @@ def damaged_lines(output: Path) -> dict[str, int]:
     """Return how many lines of each journal are damaged in its middle; shards without any are left out."""
     counts = {}
     for shard in shards(output):
-        trees, good = _parse(data := _read(journal_path(output, shard)))
+        trees, good = _parse(data := read_lines(journal_path(output, shard)))
         bad = data.count(b"\n", 0, good) - len(trees)
         if bad:
             counts[shard] = bad
     return counts
 
 
-def current_path(output: Path, shard: str, object_id: str) -> Place | None:
-    """Return where an object's bytes are now if a former run moved them away from their source, else None.
-
-    For many objects `current_paths` is faster.
-
-    Args:
-        output: Output folder.
-        shard: Shard of the object.
-        object_id: The object.
-    """
-    states = _states(output)
-    for state in states:
-        if state[0] == shard and object_id in (own := _cached_own(output, *state)):
-            return own[object_id]
-    return _cached_all(output, states).get(object_id) if states else None
-
-
-def current_paths(output: Path, object_ids: Collection[str]) -> dict[str, Place]:
-    """Return where the bytes of those objects are now that a former run moved away from their source.
-
-    Args:
-        output: Output folder.
-        object_ids: Objects to look up; those that stayed are not in the result.
-    """
-    records = read_records(output, ids=object_ids).values() if (output / FOLDER).is_dir() else ()
-    return {record.id: path for record in records if (path := _moved_to(output.absolute(), record))}
-
-
-def relocated(output: Path) -> dict[str, Place]:
-    """Return the current path of every object whose source was removed by `move` or `trash`.
-
-    A file that now lies at the source is another one: callers that find one there should prefer it.
-    """
-    moved: dict[str, Place] = {}
-    for journal, records in each_journal(output):
-        moved |= {record.id: path for record in records if (path := _moved_to(journal.output, record))}
-    return moved
-
-
-def _moved_to(output: Path, record: Record) -> Place | None:
-    """Only an act that was begun and not closed needs a look at the disk."""
-    if record.pending is None:
-        return _path_of(output, record.placed.destination) if record.placed and record.placed.consumes else None
-    if look(_path_of(output, record.pending.source)) is not None:
-        return None
-    for entry in (record.placed, record.pending):
-        if entry is not None and look(path := _path_of(output, entry.destination)) is not None:
-            return path
-    return None
-
-
-def _path_of(output: Path, text: str) -> Place:
+def path_in(output: Path, text: str) -> Place:
+    """Return the path that a journal holds as `text`."""
     return place_at(text) if is_url(text) else output / text
 
 
-def _states(output: Path) -> tuple[tuple[str, int, int], ...]:
-    states = []
-    for shard in shards(output):
-        with suppress(FileNotFoundError):
-            info = journal_path(output, shard).stat()
-            states.append((shard, info.st_mtime_ns, info.st_size))
-    return tuple(states)
-
-
-@lru_cache(maxsize=4)
-def _cached_own(output: Path, shard: str, _mtime_ns: int, _size: int) -> dict[str, Place | None]:
-    """Look into one journal only; it can't answer when the data set was cut anew since it was begun."""
-    data = _read(journal_path(output, shard))
-    if data.count(b'{"cut":') > 1:
-        return {}
-    records = fold((entry, shard) for entry in _entries(data, None))
-    return {record.id: _moved_to(output.absolute(), record) for record in records.values()}
-
-
-@lru_cache(maxsize=1)
-def _cached_all(output: Path, _states: tuple[tuple[str, int, int], ...]) -> dict[str, Place]:
-    return relocated(output)
-
-
-def _read(path: Path) -> bytes:
+def read_lines(path: Path) -> bytes:
+    """Return a journal's bytes, none where there is no such file."""
     try:
         return path.read_bytes()
     except FileNotFoundError:
@@ -341,7 +310,8 @@ def _parse(data: bytes) -> tuple[list[dict[str, Any]], int]:
     return trees, good
 
 
-def _entries(data: bytes, ids: Collection[bytes] | None) -> Iterator[Entry]:
+def entries_in(data: bytes, ids: Collection[bytes] | None) -> Iterator[Entry]:
+    """Yield the sound entries of a journal's bytes, of these objects only; None for all."""
     for line, _ in lines_of(data):
         if ids is None or id_in(line) in ids:
             tree = decode(line)
@@ -357,9 +327,9 @@ def _from_others(output: Path, shard: str, *, cut: str, ids: Collection[str]) ->
     for other in shards(output):
         if other == shard:
             continue
-        data = _read(journal_path(output, other))
+        data = read_lines(journal_path(output, other))
         if not (data.startswith(only) and data.count(b'{"cut":') == 1):
-            found += [(entry, other) for entry in _entries(data, wanted)]
+            found += [(entry, other) for entry in entries_in(data, wanted)]
     return found
 
 

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from tierflow.config import Config, Tier
     from tierflow.corrections import Decision
     from tierflow.objectstore.connect import Place
+    from tierflow.policies.choose import Resolved
     from tierflow.tiers.base import TierDriver
 
 
@@ -64,9 +65,32 @@ def read_wanted(*, shard: Path, score: Path, policy: Path, config: Path, output:
     objects, scores = tables.read(shard), tables.read(score)
     if objects["object_id"].to_pylist() != scores["object_id"].to_pylist():
         raise TableError(f"{score} doesn't hold the objects of {shard} in their order: delete it and run again")
-    root = _input_root(objects, shard)
+    return wanted_of(
+        objects, scores, choose.load(policy), settings=settings, output=output, name=str(shard), cut=cut_of(shard)
+    )
+
+
+def wanted_of(
+    objects: pa.Table, scores: pa.Table, policy: Resolved, *, settings: Config, output: Path, name: str, cut: str = ""
+) -> Wanted:
+    """Choose tier, driver and destination of each object.
+
+    Args:
+        objects: Scan table, stamped with its input.
+        scores: Score table of the same objects in the same order.
+        policy: The resolved policy.
+        settings: Configuration.
+        output: Output folder: of relative tiers, and of what people decided.
+        name: What the scan table is called in messages.
+        cut: What tells this cut of the data set into shards from another.
+
+    Raises:
+        TableError: if the scan table isn't stamped, or holds a path that leads out of the input.
+        ConfigError: as `read_wanted`.
+    """
+    root = _input_root(objects, name)
     dataset = tables.metadata_of(objects).get("dataset") or settings.dataset_name
-    chosen, why = choose.load(policy).choose_table(scores)
+    chosen, why = policy.choose_table(scores)
     decisions = corrections.deciding(corrections.read(output), scores)
     corrections.require_known(decisions, [*settings.tiers, QUARANTINE])
     tiers = [d.tier if d and d.tier else tier for d, tier in zip(decisions, chosen, strict=True)]
@@ -76,16 +100,16 @@ def read_wanted(*, shard: Path, score: Path, policy: Path, config: Path, output:
     ]
     drivers: dict[str, TierDriver] = {}
     roots: dict[str, tuple[str, Place]] = {}
-    for name in dict.fromkeys(tiers):
-        driver_name = settings.tier(name).driver
+    for tier in dict.fromkeys(tiers):
+        driver_name = settings.tier(tier).driver
         driver = drivers.setdefault(driver_name, plugins.load("tiers", driver_name)())
-        roots[name] = driver_name, _root(settings, output, name, driver=driver, source_root=root)
-    columns = [objects[name].to_pylist() for name in ("object_id", "path_bytes", "bytes", "mtime_ns")]
+        roots[tier] = driver_name, _root(settings, output, tier, driver=driver, source_root=root)
+    columns = [objects[column].to_pylist() for column in ("object_id", "path_bytes", "bytes", "mtime_ns")]
     wants = []
     for object_id, raw, size, mtime_ns, sha256, tier in zip(*columns, scores["sha256"].to_pylist(), tiers, strict=True):
         relative = PurePosixPath(os.fsdecode(raw))
         if not is_safe(relative):
-            raise TableError(f"{shard} holds the path {str(relative)!r}, which leads out of the input: scan again")
+            raise TableError(f"{name} holds the path {str(relative)!r}, which leads out of the input: scan again")
         driver_name, tier_folder = roots[tier]
         wants.append(
             Want(
@@ -100,7 +124,7 @@ def read_wanted(*, shard: Path, score: Path, policy: Path, config: Path, output:
                 labels=labels_of(settings.tier(tier), tier=tier, object_id=object_id, dataset=dataset),
             )
         )
-    return Wanted(wants, why, chosen, decisions, drivers, cut_of(shard), settings.place.fsync)
+    return Wanted(wants, why, chosen, decisions, drivers, cut, settings.place.fsync)
 
 
 def cut_of(shard: Path) -> str:
@@ -133,10 +157,10 @@ def _tag_text(text: str) -> str:
     return "".join(char if char.isalnum() or char in " +-=._:/@" else "_" for char in text)[:256]
 
 
-def _input_root(objects: pa.Table, shard: Path) -> Place:
+def _input_root(objects: pa.Table, name: str) -> Place:
     root = tables.metadata_of(objects).get("input")
     if not root:
-        raise TableError(f"{shard} doesn't say where its input folder is: delete it and run again")
+        raise TableError(f"{name} doesn't say where its input folder is: delete it and run again")
     return input_root(root)
 
 

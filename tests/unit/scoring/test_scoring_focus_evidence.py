@@ -56,8 +56,9 @@ def scores_of(folder, members):
     summary.write_text(json.dumps({"shards": [{"name": "0"}]}))
     config_io.write(config, Config())
     base, twins, table = folder / "baseline.parquet", folder / "duplicates.parquet", folder / "score.parquet"
-    baseline.run(summary=summary, extracts=extract.parent, config=config, baseline=base, duplicates=twins)
-    score.run(shard=shard, extract=extract, baseline=base, duplicates=twins, config=config, table=table)
+    whole = {"baseline": base, "duplicates": twins, "history": folder / "history.parquet", "config": config}
+    baseline.run(summary=summary, extracts=extract.parent, **whole)
+    score.run(shard=shard, extract=extract, table=table, **whole)
     found = tables.read(table)
     return found["interestingness"].to_numpy(), found["flags"].to_pylist()
 

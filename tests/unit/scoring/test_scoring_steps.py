@@ -47,6 +47,7 @@ class Run:
             config=self.folder / "config.yaml",
             baseline=self.folder / "baseline.parquet",
             duplicates=self.folder / "duplicates.parquet",
+            history=self.folder / "history.parquet",
         )
         return tables.read(self.folder / "baseline.parquet").to_pylist()
 
@@ -59,6 +60,7 @@ class Run:
             extract=self.folder / f"extract/{name}.parquet",
             baseline=self.folder / "baseline.parquet",
             duplicates=self.folder / "duplicates.parquet",
+            history=self.folder / "history.parquet",
             config=self.folder / "config.yaml",
             table=self.folder / f"score/{name}.parquet",
         )

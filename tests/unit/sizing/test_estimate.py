@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 
 import numpy as np
 import pytest
@@ -115,8 +116,23 @@ def test_a_sample_is_spread_over_what_it_is_ordered_by():
     for seed in range(20):
         chosen = spread(keys, 8, random=np.random.default_rng(seed))
         assert len(set(chosen.tolist())) == 8
-        assert sorted(keys[i][:2] for i in chosen) == sorted([("a", "x"), ("a", "y"), ("b", "x"), ("b", "y")] * 2)
+        met = Counter(keys[i][:2] for i in chosen)
+        assert len(met) == 4
+        assert max(met.values()) <= 3
     assert sorted(spread(keys, 100, random=random()).tolist()) == list(range(100))
+
+
+def test_every_object_is_as_likely_and_stacks_as_long_as_a_step_are_met_at_all_heights():
+    keys = [(f"{n:03}",) for n in range(100)]
+    drawn = [spread(keys, 10, random=np.random.default_rng(seed)).tolist() for seed in range(400)]
+    assert all(len({n % 10 for n in chosen}) > 2 for chosen in drawn)
+    times = np.bincount(np.concatenate(drawn), minlength=100)
+    # 40 expected: within four standard deviations of a binomial.
+    assert times.min() > 16
+    assert times.max() < 64
+    uneven = [spread(keys[:7], 4, random=np.random.default_rng(seed)).tolist() for seed in range(400)]
+    assert all(len(set(chosen)) == 4 for chosen in uneven)
+    assert np.bincount(np.concatenate(uneven)) / 400 == pytest.approx(np.full(7, 4 / 7), abs=0.1)
 
 
 def test_stopping_early_leaves_something_of_every_stratum():

@@ -97,3 +97,35 @@ def test_given_shares_are_taken_as_they_are():
     assert tiers["A"] == (250.0, tiers["A"][1])
     assert tiers["D"][1].value == 750e6
     assert tiers["quarantine"][0] == 0
+
+
+def test_a_tier_that_no_measured_unit_got_is_not_called_empty_for_certain():
+    tiers = found({}, [0.9] * 20)
+    assert tiers["A"][0] == N
+    assert tiers["A"][1].low < 0.98 * N * 1e6
+    for tier in ("B", "C", "D", "quarantine"):
+        assert tiers[tier][0] == 0
+        # A share that 20 units in a row miss in one sample of twenty is 14 %; half a unit for each tier says less.
+        assert 0.02 * N * 1e6 < tiers[tier][1].high < 0.15 * N * 1e6
+
+
+def test_the_measured_lend_as_often_to_small_units_as_to_large_ones():
+    size = np.arange(1, N + 1) * 1000
+    tiers = found({}, [0.9, 0.1] * 5, size=size)
+    total = float(size.sum())
+    assert tiers["A"][0] == N / 2
+    assert tiers["A"][1].value == pytest.approx(total / 2, rel=0.01)
+
+
+def test_units_of_several_objects_take_the_rows_of_their_lender_in_turn():
+    unit = np.array([0, 1, 0, 1, 2, 2, 2])
+    population = Population(
+        unit=unit,
+        size=np.full(7, 10),
+        stratum=np.zeros(3, dtype=np.int64),
+        donors=[np.array([0])],
+        scores={0: [0, 1]},
+    )
+    config = Config.model_validate({})
+    tiers, _ = share_out(population, score([0.9, None]), config, random=np.random.default_rng(1), seconds=0.1)
+    assert (tiers["A"][0], tiers["quarantine"][0]) == (4, 3)

@@ -14,9 +14,10 @@ from placing_world import World, files, tree
 from tierflow.errors import TryAgainError
 from tierflow.tiers.base import Stamp
 from tierflow.tiers.entries import Entry, Record, decode, encode_entry, entry_of, lines_of
-from tierflow.tiers.journal import current_path, current_paths, damaged_lines, open_journal, read_records, relocated
+from tierflow.tiers.journal import damaged_lines, open_journal, read_records
 from tierflow.tiers.undo import undo
 from tierflow.tiers.verify import verify
+from tierflow.tiers.whereabouts import current_path, current_paths, relocated
 
 
 @pytest.fixture
