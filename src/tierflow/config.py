@@ -14,13 +14,12 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from tierflow.config_section import Section
+from tierflow.config_section import Section, Share
 from tierflow.config_stream import Stream
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-Share = Annotated[float, Field(ge=0, le=1)]
 TierName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$", max_length=64)]
 QUARANTINE = "quarantine"
 

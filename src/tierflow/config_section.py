@@ -1,8 +1,13 @@
-"""The base of all sections of the configuration."""
+"""What all sections of the configuration are made of."""
 
 from __future__ import annotations
 
-from pydantic import BaseModel, ConfigDict
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field
+
+Share = Annotated[float, Field(ge=0, le=1)]
+"""Part of a whole, 0 to 1."""
 
 
 class Section(BaseModel):

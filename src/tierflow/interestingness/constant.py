@@ -7,12 +7,11 @@ from typing import TYPE_CHECKING, ClassVar
 import numpy as np
 from pydantic import BaseModel, Field
 
-from tierflow.config_section import Section
+from tierflow.config_section import Section, Share
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from tierflow.config import Share
     from tierflow.interestingness.base import PlaneTable, Values
 
 

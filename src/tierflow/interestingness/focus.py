@@ -8,12 +8,11 @@ from typing import TYPE_CHECKING, Annotated, ClassVar
 import numpy as np
 from pydantic import BaseModel, Field
 
-from tierflow.config_section import Section
+from tierflow.config_section import Section, Share
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from tierflow.config import Share
     from tierflow.interestingness.base import PlaneTable, Values
 
 SHARPNESS, STRUCTURE, OBJECT = "sharpness", "structure_z", "object_z"

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, ClassVar
 import numpy as np
 from pydantic import BaseModel, Field
 
-from tierflow.config_section import Section
+from tierflow.config_section import Section, Share
 from tierflow.errors import ConfigError
 from tierflow.policies.ranking import best_first, cuts_at, require_tiers
 
@@ -16,7 +16,6 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from tierflow.config import Share
     from tierflow.policies.base import Cut, Taken
 
 _KEY = "policy.parameters.shares"
