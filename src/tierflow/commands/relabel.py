@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import getpass
 import sys
+from contextlib import closing
 from pathlib import Path
 from typing import Annotated
 
@@ -20,11 +21,15 @@ from tierflow.clock import utc_now
 from tierflow.commands._options import Cores, DryRun, config_of
 from tierflow.config import QUARANTINE, Config
 from tierflow.corrections import Choice, Decision
-from tierflow.errors import ConfigError
-from tierflow.lock import run_lock
+from tierflow.errors import ConfigError, TierflowError, TryAgainError
 from tierflow.render.snakemake import resolve
 from tierflow.runner import execute
+from tierflow.stream.decisions import held
+from tierflow.stream.ledger import Ledger
+from tierflow.stream.requests import ask
 from tierflow.summary import show_summary
+
+_PATIENCE_S = 30.0
 
 
 def relabel(
@@ -70,12 +75,25 @@ def relabel(
         others=choice.others,
         **decides,
     )
-    # While a run places files, half of them would be placed without the decision.
-    with run_lock(workflow.output):
+    with held(workflow.output) as watched:
         corrections.append(workflow.output, decision)
     console.print(f"Decided, and kept in {corrections.path_of(workflow.output)}", soft_wrap=True, highlight=False)
+    if watched:
+        _let_watcher_place(workflow.output, decision, console)
+        return
     execute(workflow, cores=cores, target="all", dry_run=False, console=Console(stderr=True))
     show_summary(workflow.output, console)
+
+
+def _let_watcher_place(output: Path, decision: Decision, console: Console) -> None:
+    names = [*decision.objects, *decision.others]
+    with closing(Ledger(output)) as ledger:
+        answer = ask(ledger, "relabel", patience_s=_PATIENCE_S, arguments={"object_ids": names})
+    if not answer:
+        raise TryAgainError(f"the watching process of {output} is busy: it brings the files there when it can")
+    if not answer["ok"]:
+        raise TierflowError(answer["problem"])
+    console.print(f"{answer['objects']:,} objects are where they belong now.", highlight=False)
 
 
 def _wanted_tier(tier: str | None, config: Config, *, undo: bool) -> str | None:

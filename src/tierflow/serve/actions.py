@@ -7,7 +7,7 @@ happens afterwards. Then the watching process is asked to bring files up to date
 from __future__ import annotations
 
 import logging
-from contextlib import closing, contextmanager
+from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
 from tierflow import corrections
@@ -15,15 +15,13 @@ from tierflow.catalogue.query import In, Query
 from tierflow.clock import utc_now
 from tierflow.config import QUARANTINE
 from tierflow.corrections import Decision
-from tierflow.errors import ConfigError, InputMissingError, TryAgainError
-from tierflow.lock import run_lock
+from tierflow.errors import ConfigError, InputMissingError
+from tierflow.stream.decisions import held
 from tierflow.stream.ledger import Ledger
-from tierflow.stream.metrics_stream import is_up
 from tierflow.stream.states import State
-from tierflow.stream.status import status_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     from tierflow.serve.site import Run
@@ -106,7 +104,7 @@ def decide(run: Run, ids: Sequence[int], *, tier: str, reason: str, by: str) -> 
         objects=choice.objects,
         others=choice.others,
     )
-    with _held(run.output) as watched:
+    with held(run.output) as watched:
         corrections.append(run.output, decision)
     arguments = {"ids": list(ids), "object_ids": [*choice.objects, *choice.others], "tier": tier, "reason": words}
     number = ask(run, "relabel", by=by, arguments=arguments)
@@ -129,23 +127,6 @@ def approved(output: Path) -> dict[str, str]:
             else:
                 found.pop(name, None)
     return found
-
-
-@contextmanager
-def _held(output: Path) -> Iterator[bool]:
-    """Hold the output while a decision is written; tells whether a watching process holds it instead.
-
-    That one reads decisions again when it is asked to `relabel`, so it may hold the output. A plain run that places
-    files now may not: half of them would be placed without the decision.
-    """
-    try:
-        with run_lock(output):
-            yield False
-            return
-    except TryAgainError:
-        if not is_up(status_of(output)):
-            raise
-    yield True
 
 
 def _known(run: Run, ids: Sequence[int]) -> list[str]:

@@ -24,7 +24,7 @@ from tierflow.stream.ended import Returned, end_batch, members_of, recorded_rows
 from tierflow.stream.fold import Shards, mapped, table_paths
 from tierflow.stream.placing import Placing
 from tierflow.stream.records import Records
-from tierflow.stream.retier import homes_of, note_tiers, numbers_of, retier_shard, tier_of
+from tierflow.stream.retier import chosen_by_policy, homes_of, note_tiers, numbers_of, retier_shard, tier_of
 from tierflow.stream.returned import Gone, note_incomplete, without
 from tierflow.stream.scoring import Scoring
 from tierflow.stream.sources import Root, look
@@ -47,6 +47,7 @@ if TYPE_CHECKING:
 _LOG = logging.getLogger(__name__)
 
 _NO_REASON = "released before all files of its unit had come"
+_UNDECIDED = "what the policy chose when it came: nobody decides against it any more"
 _AGAIN = "it has to be measured again: its file, or another one of its unit, had changed"
 
 
@@ -166,6 +167,29 @@ class Committer:
                 note_tiers(self.ledger, numbers, placed)
             if self.on_fold is not None:
                 self.on_fold(shard)
+
+    def decide_again(self, object_ids: Sequence[str]) -> int:
+        """Bring objects to where a person's decision, just written or withdrawn, says that they belong.
+
+        Args:
+            object_ids: All objects of the units that the decision is about; those never handled are passed over.
+
+        Returns:
+            How many objects it was done for.
+
+        Raises:
+            TryAgainError: if a tier or the disk is full or away: the same call may work later.
+            ConfigError: if a driver refuses, or somebody chose an unknown tier.
+        """
+        numbers = numbers_of(self.ledger, object_ids)
+        done = 0
+        for number, homes in homes_of(self.ledger, numbers).items():
+            with self.lock:
+                groups = chosen_by_policy(self.shards, shard_name(number), list(homes))
+            for tier, names in groups.items():
+                self.replace_tier([homes[name] for name in names], tier, _UNDECIDED)
+                done += len(names)
+        return done
 
     def _commit(self, batch: Batch) -> bool:
         """Return whether the tables of the shard changed."""

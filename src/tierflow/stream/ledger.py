@@ -213,7 +213,8 @@ class Ledger:
         with self.transaction() as db:
             db.execute(
                 "DELETE FROM news WHERE id <= min((SELECT max(id) FROM news) - ?, (SELECT coalesce(min(CAST("
-                "json_extract(value, '$.after') AS INTEGER)), 9223372036854775807) FROM facts WHERE name LIKE 'hook:%'))",
+                "json_extract(value, '$.after') AS INTEGER)), 9223372036854775807) FROM facts "
+                "WHERE name LIKE 'hook:%'))",
                 (keep,),
             )
 

@@ -6,7 +6,7 @@ import getpass
 import time
 from typing import TYPE_CHECKING, Any, Protocol
 
-from tierflow.errors import ConfigError, TierflowError
+from tierflow.errors import ConfigError, TierflowError, TryAgainError
 from tierflow.stream.states import State
 
 if TYPE_CHECKING:
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from tierflow.stream.ledger import Ledger
 
-NAMES = ("pause", "resume", "drain", "stop", "rescan", "retry")
+NAMES = ("pause", "resume", "drain", "stop", "rescan", "retry", "relabel")
 RETRIED = (State.QUARANTINED, State.FAILED, State.LOST_SOURCE)
 """States that a person may have tried again."""
 
@@ -39,16 +39,25 @@ class Asked(Protocol):
     def rescan(self) -> None:
         """Look at all files now."""
 
+    def decide_again(self, object_ids: Sequence[str]) -> int:
+        """Bring objects to where people's decisions say that they belong; returns how many."""
+
 
 def handle(ledger: Ledger, service: Asked) -> int:
     """Carry out all requests that wait, and answer them; returns how many there were.
 
-    A request that can't be understood is answered with its problem: it never stops the stream.
+    A request that can't be understood is answered with its problem: it never stops the stream. One that can't be
+    carried out for now waits.
+
+    Raises:
+        TryAgainError: if a tier or the disk is full or away.
     """
     waiting = ledger.requests()
     for number, by, name, arguments in waiting:
         try:
             answer = {"ok": True, **_carry_out(ledger, service, name, arguments)}
+        except TryAgainError:
+            raise
         except TierflowError as error:
             answer = {"ok": False, "problem": str(error)}
         ledger.answer(number, answer)
@@ -63,7 +72,8 @@ def ask(ledger: Ledger, name: str, *, patience_s: float, arguments: Mapping[str,
         ledger: The ledger, open for writing.
         name: One of `NAMES`.
         patience_s: How long to wait. A request that nobody answered stays, for the next `tierflow watch`.
-        arguments: For `retry`: `state`, or `ids` (ledger numbers).
+        arguments: For `retry`: `state`, or `ids` (ledger numbers). For `relabel`: `object_ids`, those of the units that
+            a decision in the corrections of the output is about.
 
     Returns:
         The answer; empty when there was none in time.
@@ -106,6 +116,8 @@ def retry(ledger: Ledger, *, ids: Sequence[int] | None = None, state: str | None
 def _carry_out(ledger: Ledger, service: Asked, name: str, arguments: Mapping[str, Any]) -> dict[str, Any]:
     if name == "retry":
         return {"objects": retry(ledger, ids=arguments.get("ids"), state=arguments.get("state"))}
+    if name == "relabel":
+        return {"objects": service.decide_again([str(one) for one in arguments.get("object_ids", ())])}
     acts = {
         "pause": service.pause,
         "resume": service.resume,

@@ -1,4 +1,4 @@
-"""Bring objects that are handled to another tier, because better ones came."""
+"""Bring objects that are handled to another tier: better ones came, or a person decided."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 
 from tierflow import tables
+from tierflow.config import QUARANTINE
 from tierflow.policies.base import Cut
 from tierflow.policies.choose import Resolved
 from tierflow.scoring.columns import compute as pc
@@ -108,14 +109,30 @@ def retier_shard(shards: Shards, placing: Placing, shard: str, ids: Sequence[str
     return placed
 
 
+def chosen_by_policy(shards: Shards, shard: str, ids: Sequence[str]) -> dict[str, list[str]]:
+    """Return the objects of a shard by the tier that the policy alone has chosen for them."""
+    found: dict[str, list[str]] = {}
+    place = shards.read(shard, "place")
+    if place is not None:
+        wanted = set(ids)
+        rows: list[tuple[Any, Any]] = list(
+            zip(place["object_id"].to_pylist(), place["policy_tier"].to_pylist(), strict=True)
+        )
+        for object_id, tier in rows:
+            if object_id in wanted:
+                found.setdefault(tier, []).append(object_id)
+    return found
+
+
 def note_tiers(ledger: Ledger, numbers: dict[str, int], placed: pa.Table) -> None:
     """Tell the ledger and who listens where objects are now."""
     names = ("object_id", "tier", "why", "problem")
     with ledger.transaction() as db:
         for object_id, tier, why, problem in zip(*(placed[name].to_pylist() for name in names), strict=True):
+            state = State.QUARANTINED if tier == QUARANTINE else State.DONE
             db.execute(
-                "UPDATE objects SET tier = ? WHERE id = ? AND state IN (?, ?)",
-                (tier, numbers[object_id], State.DONE, State.QUARANTINED),
+                "UPDATE objects SET tier = ?, state = ? WHERE id = ? AND state IN (?, ?)",
+                (tier, state, numbers[object_id], State.DONE, State.QUARANTINED),
             )
             detail = {"object_id": object_id, "tier": tier, "why": why, "problem": problem}
             insert_news(db, "retiered", [(numbers[object_id], detail)])

@@ -26,11 +26,13 @@ from tierflow.stream.requests import handle
 from tierflow.stream.show import Show
 from tierflow.stream.signals import heard
 from tierflow.stream.states import OPEN, State
+from tierflow.stream.status import process_space
 from tierflow.stream.watcher import Watcher
 from tierflow.stream.whole import make_whole
 from tierflow.stream.window import Window
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
     from rich.console import Console
@@ -127,6 +129,10 @@ class Service:
     def rescan(self) -> None:
         """Look at all files now."""
         self._watcher.rescan_now()
+
+    def decide_again(self, object_ids: Sequence[str]) -> int:
+        """Bring objects to where people's decisions say that they belong."""
+        return self._committer.decide_again(object_ids)
 
     # ---- running
 
@@ -238,6 +244,7 @@ class Service:
         fact: dict[str, Any] = {
             "pid": os.getpid(),
             "host": socket.gethostname(),
+            "process_space": process_space(),
             "input": str(self._root),
             "started_at": self._started_at,
             "state": state,

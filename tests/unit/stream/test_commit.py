@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import errno
 import json
 import os
@@ -10,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from stream_world import StreamWorld
-from tierflow import tables
+from tierflow import corrections, tables
+from tierflow.corrections import Decision
 from tierflow.errors import InputMissingError, TryAgainError
 from tierflow.stream import fold
 from tierflow.stream.fold import TABLES, table_paths
@@ -262,3 +264,37 @@ def test_the_summary_follows_every_new_shard(world: StreamWorld) -> None:
     found = json.loads((world.output / "scan/summary.json").read_text())
     assert [(shard["name"], shard["objects"]) for shard in found["shards"]] == [("00000", 2), ("00001", 1)]
     assert (found["objects"], found["units"], found["plates"]) == (3, 3, 1)
+
+
+def test_a_persons_decision_is_carried_out_at_once_and_withdrawn(world: StreamWorld) -> None:
+    """Tables, ledger and files follow the decision; without it the policy's own choice holds again."""
+    for name in ("a.tif", "b.tif"):
+        world.write(name)
+        world.commit(name)
+    (world.input / "bad.tif").write_bytes(b"II*\0no image")
+    world.commit("bad.tif")
+    before = dict(zip(world.table("place")["object_id"], world.table("place")["tier"], strict=True))
+    names = list(before)
+    other = next(tier for tier in ("A", "D") if tier not in before.values())
+    decision = Decision(
+        tier=other,
+        by="anna",
+        at="2026-11-21T08:15:30.123Z",
+        reason="rare",
+        query="q",
+        units=tuple(names),
+        objects=tuple(names),
+    )
+    corrections.append(world.output, decision)
+    assert world.committer.decide_again(names) == 3
+    assert set(world.table("catalogue")["tier"]) == {other}
+    assert set(world.table("catalogue")["corrected_by"]) == {"anna"}
+    assert world.table("place")["policy_tier"] == [before[name] for name in world.table("place")["object_id"]]
+    assert set(world.states().values()) == {"done"}
+    for name in ("a.tif", "b.tif", "bad.tif"):
+        assert (world.output / "tiers" / other / name).read_bytes() == (world.input / name).read_bytes()
+    corrections.append(world.output, dataclasses.replace(decision, tier=None))
+    assert world.committer.decide_again(names) == 3
+    assert dict(zip(world.table("catalogue")["object_id"], world.table("catalogue")["tier"], strict=True)) == before
+    assert set(world.table("catalogue")["corrected_by"]) == {None}
+    assert sorted(world.states().values()) == ["done", "done", "quarantined"]

@@ -18,7 +18,7 @@ from tierflow.stream.states import State
 from tierflow.stream.status import path_words, read_status, service_state, status_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
 NOW = 1_800_000_000.0
@@ -82,6 +82,11 @@ class Service:
     def rescan(self) -> None:
         """Note it."""
         self.asked.append("rescan")
+
+    def decide_again(self, object_ids: Sequence[str]) -> int:
+        """Note it."""
+        self.asked += object_ids
+        return len(object_ids)
 
 
 def test_numbers_are_those_of_the_ledger(ledger: Ledger) -> None:
@@ -148,7 +153,7 @@ def test_requests_wait_until_somebody_watches(ledger: Ledger, capsys: pytest.Cap
     assert handle(ledger, service) == 0
     assert ledger.answered(4) == {
         "ok": False,
-        "problem": "request is 'fly': expected one of pause, resume, drain, stop, rescan, retry",
+        "problem": "request is 'fly': expected one of pause, resume, drain, stop, rescan, retry, relabel",
     }
 
 
