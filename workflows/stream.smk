@@ -5,20 +5,22 @@ from pathlib import Path
 
 from snakemake.utils import min_version
 
-from tierflow.stream.snakemake_queue import END, feed
+from tierflow.stream.snakemake_queue import END, Feed
 
 min_version("9.19")
 
-
-workdir: config["output"]
-
-
+RESULTS = Path(config["output"]).absolute()
 MEASURED = ".tierflow/stream/measured/{number}"
-batches = feed(
-    lambda number: MEASURED.format(number=number),
-    most=int(config.get("batches", 500)),
-    output=Path(config["output"]),
-)
+
+
+workdir: RESULTS
+
+
+def measured(number):
+    return MEASURED.format(number=number)
+
+
+batches = Feed(measured, most=int(config.get("batches", 500)), output=RESULTS)
 
 
 rule all:
@@ -36,4 +38,4 @@ rule measure:
         "../envs/tierflow.yaml"
     threads: 1
     shell:
-        "tierflow work . --batch {wildcards.number} > {log} 2>&1"
+        "tierflow work . --offer {wildcards.number} > {log} 2>&1"

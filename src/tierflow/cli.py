@@ -228,6 +228,13 @@ _COMMANDS = (
         ),
     ),
     _Command(
+        "work",
+        "work:work",
+        "Stream",
+        "Measure for a stream that is watched elsewhere.",
+        ("tierflow work results", "tierflow work results --workers 8 --wait-for-stream"),
+    ),
+    _Command(
         "simulate",
         "simulate:simulate",
         "Stream",

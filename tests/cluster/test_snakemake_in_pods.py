@@ -91,27 +91,25 @@ def far(kubectl, tierflow_image, tmp_path):
         made.remove()
 
 
-def running_pods(kubectl, *, least: int) -> list[str]:
-    """Wait for pods that do their work; return their names."""
-    end = time.monotonic() + 120
-    while time.monotonic() < end:
-        pods = kubectl.get("pods", "--field-selector", "status.phase=Running")["items"]
-        if len(pods) >= least:
-            return [pod["metadata"]["name"] for pod in pods]
-        time.sleep(0.2)
-    raise AssertionError(kubectl("describe", "pods"))
+def pod_of(rule: str, run: subprocess.Popen[str], kubectl) -> str:
+    """Wait for a pod that does its work for a rule; return its name."""
+    while run.poll() is None:
+        for pod in kubectl.get("pods", "--field-selector", "status.phase=Running")["items"]:
+            if f"--allowed-rules {rule} " in " ".join(pod["spec"]["containers"][0]["args"]):
+                return pod["metadata"]["name"]
+        time.sleep(0.1)
+    raise AssertionError(f"the run ended without a pod of {rule}:\n{''.join(run.communicate())}")
 
 
 def test_tables_are_those_of_a_local_run_also_when_a_pod_is_ended(far, tmp_path):
-    local = far.begin("plate", "--output", "local", "--cores", "1")
     run = far.in_pods("plate")
-    # Two parts of `extract` are the first that run at once. The end of a pod ends Snakemake, whose other pods live on.
-    killed = running_pods(far.kubectl, least=2)[0]
-    far.kubectl("delete", "pod", killed, "--grace-period=1")
+    # The end of a pod ends Snakemake, and the pod of the other part lives on.
+    far.kubectl("delete", "pod", pod_of("extract", run, far.kubectl), "--grace-period=1")
     said, problems = run.communicate(timeout=300)
     assert run.returncode == 0, said + problems
     assert "are begun again" in problems
     assert "19 objects by tier" in problems
+    local = far.begin("plate", "--output", "local", "--cores", "2")
     said, problems = local.communicate(timeout=300)
     assert local.returncode == 0, problems
     names = sorted(path.relative_to(tmp_path / "local").as_posix() for path in (tmp_path / "local").rglob("*.parquet"))

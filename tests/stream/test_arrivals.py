@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import io
 import subprocess
 import sys
 import time
 
-import numpy as np
 import pytest
-import tifffile
-from exact import hashes_below, records, require_exact
+from arriving import image_bytes
+from exact import hashes_below, records, require_exact, sha256_of
 
 from misbehaving import SLOW, install_misbehaving
 from tierflow.stream.states import State
@@ -20,14 +18,6 @@ pytestmark = pytest.mark.slow
 QUICK = {
     "stream": {"batches": {"workers": 1}, "rescan_s": 1.0, "retry": {"backoff_s": 0.2}, "complete": {"quiet_s": 1}}
 }
-
-
-def image_bytes(value: int, *, size: int = 64) -> bytes:
-    """Return a TIFF whose pixels lie behind all that tells of them, as most programs write it."""
-    pixels = np.random.default_rng(value).integers(0, 250, (size, size)).astype(np.uint8)
-    stream = io.BytesIO()
-    tifffile.imwrite(stream, pixels)
-    return stream.getvalue()
 
 
 def ended(here) -> list[tuple[str, str, int]]:
@@ -80,26 +70,28 @@ def test_a_file_that_is_cut_waits_until_it_is_whole(watching):
 
 
 @pytest.mark.parametrize("driver", ["link", "copy"])
-def test_a_replaced_file_replaces_its_record_and_its_place(watching, driver):
-    tiers = {name: {"driver": driver} for name in "ABCD"}
-    here = watching(QUICK | {"tiers": tiers}).start()
+def test_a_replaced_file_replaces_its_record(watching, driver):
+    here = watching(QUICK | {"tiers": {name: {"driver": driver} for name in "ABCD"}}).start()
     here.write("a.tif", "b.tif", "c.tif")
     here.until_done(3)
-    # One by a rename into place, one written over where it lies.
+    old = hashes_below(here.root)
+    # One by a rename into place, one deleted and written anew, slowly.
     here.write("a.tif")
     (here.root / "b.tif").unlink()
-    (here.root / "b.tif").write_bytes(image_bytes(77, size=80))
-    here.until(lambda: len(ended(here)) == 5)
+    new = image_bytes(77, size=80)
+    for start in range(0, len(new), 2000):
+        with (here.root / "b.tif").open("ab") as stream:
+            stream.write(new[start : start + 2000])
+        time.sleep(0.3)
+    here.until(lambda: len(ended(here)) >= 5)
     here.until_done(3)
-    assert ended(here) == [
-        ("a.tif", "done", 1),
-        ("a.tif", "done", 2),
-        ("b.tif", "done", 1),
-        ("b.tif", "done", 2),
-        ("c.tif", "done", 1),
-    ]
+    assert ended(here) == [(f"{name}.tif", "done", n) for name, n in [("a", 1), ("a", 2), ("b", 1), ("b", 2), ("c", 1)]]
     drain(here)
-    require_exact(here.output, hashes_below(here.root))
+    final = hashes_below(here.root)
+    assert {name for name in final if final[name] != old[name]} == {"a.tif", "b.tif"}
+    require_exact(here.output, final)
+    # Nobody else has the bytes that were replaced.
+    assert set(old.values()) <= {sha256_of(path) for path in (here.output / "tiers").rglob("*.tif")}
 
 
 def test_a_file_that_was_moved_away_may_come_again_under_its_name(watching):

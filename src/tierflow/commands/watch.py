@@ -19,6 +19,8 @@ from tierflow.render.snakemake import resolve
 
 _LOOK_S = 1.0
 
+_ONCE_S = 15.0
+
 
 def watch(
     input: Annotated[str | None, Parameter(help="Folder that images arrive in.")] = None,  # noqa: A002
@@ -40,7 +42,11 @@ def watch(
     ] = None,
     once: Annotated[
         bool,
-        Parameter(negative=(), help="Handle everything that is there, then end; incomplete series time out first."),
+        Parameter(
+            negative=(),
+            help="Handle everything that is there, then end. What isn't complete is taken as it is after 15 s, unless "
+            "stream.complete.give_up_s and stream.series.timeout_s say otherwise.",
+        ),
     ] = False,
     drain_after_idle: Annotated[
         float | None, Parameter(help="End after so many seconds without anything to do.")
@@ -55,6 +61,8 @@ def watch(
     Ctrl-C finishes what is being handled and ends; a second one ends at once. The same command goes on from there.
     """
     tree = _with(configured({}, config=config, settings=set, params=params, dataset=dataset), include, tag)
+    if once:
+        tree = merge({"stream": {"complete": {"give_up_s": _ONCE_S}, "series": {"timeout_s": _ONCE_S}}}, tree)
     if input is not None:
         tree["input"] = input
     if not tree.get("input"):

@@ -23,29 +23,32 @@ def work(
     workers: Annotated[
         int | None, Parameter(help="Processes; one per core without it.", validator=Number(gte=1))
     ] = None,
+    wait_for_stream: Annotated[bool, Parameter(negative=(), help="Wait for a stream that hasn't begun yet.")] = False,
     idle_exit_s: Annotated[
         float | None, Parameter(help="End when nothing was offered for so many seconds.", validator=Number(gt=0))
     ] = None,
-    hang_s: Annotated[
-        float, Parameter(help="Seconds of silence after which a process is ended.", validator=Number(gt=0))
-    ] = (120.0),
-    batch: Annotated[
-        int | None, Parameter(help="Only this batch, which was claimed for this process; for engines.", show=False)
+    offer: Annotated[
+        int | None, Parameter(help="Only this offer, which was claimed for this process; for engines.", show=False)
     ] = None,
 ) -> None:
     """Measure micro-batches that `tierflow watch` offers to others (stream.batches.where: outside).
 
-    Output and images must be reached under the same paths as by the watching process. Any number of these may come and
-    go; one that is killed loses nothing.
+    Images must be reached under the same path as by the watching process. Any number of these may come and go; one that
+    is killed loses nothing. Ctrl-C finishes what is being measured.
     """
-    if batch is not None:
-        work_once(output.absolute(), batch)
+    if offer is not None:
+        if not work_once(output.absolute(), offer):
+            sys.stderr.write(f"tierflow: offer {offer} was taken back by the watching process: nothing is left to do\n")
         return
     stop = threading.Event()
     before = {name: signal.signal(name, lambda *_: stop.set()) for name in (signal.SIGINT, signal.SIGTERM)}
     try:
         done = carry_out(
-            output.absolute(), size=workers or default_workers(), hang_s=hang_s, idle_exit_s=idle_exit_s, stop=stop
+            output.absolute(),
+            size=workers or default_workers(),
+            idle_exit_s=idle_exit_s,
+            wait=wait_for_stream,
+            stop=stop,
         )
     finally:
         for name, handler in before.items():

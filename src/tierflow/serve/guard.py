@@ -27,7 +27,7 @@ ACTION_HEADER = "x-tierflow-action"
 MAX_BODY = 262_144
 MAX_HEAD = 16_384
 MAX_TARGET = 4_000
-OPEN = frozenset({"/healthz", "/readyz", "/login", "/static/live.css", "/static/icon.svg"})
+OPEN = frozenset({"/healthz", "/livez", "/readyz", "/login", "/static/live.css", "/static/icon.svg"})
 """What everyone may ask for: nothing in it tells of data."""
 INTERNAL = "internal error: see what the server printed"
 TOLD = "told"

@@ -25,7 +25,7 @@ from tierflow.stream.states import State
 from tierflow.stream.status import path_words, read_status
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
     from tierflow.serve.site import Run
 
@@ -317,16 +317,29 @@ def readiness(lives: Iterable[tuple[Run, Live]]) -> list[str]:
     A stream that was ended in good order is no problem.
     """
     problems = []
-    for run, live in lives:
-        try:
-            status = live.status()
-        except (TierflowError, sqlite3.Error) as error:
-            problems.append(f"run {run.number}: the ledger can't be read ({printable(str(error))})")
-            continue
-        if status["service"]["state"] == "stopped":
-            continue
-        if status["service"]["state"] == "dead":
+    for run, status in _states(lives):
+        if isinstance(status, str):
+            problems.append(status)
+        elif status["service"]["state"] == "dead":
             problems.append(f"run {run.number}: {status['service']['words']}")
-        elif not status["watcher"]["usable"]:
+        elif status["service"]["state"] != "stopped" and not status["watcher"]["usable"]:
             problems.append(f"run {run.number}: {status['watcher']['words']}")
     return problems
+
+
+def silences(lives: Iterable[tuple[Run, Live]]) -> list[str]:
+    """Return which watching processes give no signs of life, in words: those that starting again may help."""
+    return [
+        f"run {run.number}: {status['service']['words']}"
+        for run, status in _states(lives)
+        if not isinstance(status, str) and status["service"]["state"] == "dead"
+    ]
+
+
+def _states(lives: Iterable[tuple[Run, Live]]) -> Iterator[tuple[Run, dict[str, Any] | str]]:
+    """Yield how each stream stands; in words where its ledger can't be read."""
+    for run, live in lives:
+        try:
+            yield run, live.status()
+        except (TierflowError, sqlite3.Error) as error:
+            yield run, f"run {run.number}: the ledger can't be read ({printable(str(error))})"

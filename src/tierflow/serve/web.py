@@ -28,7 +28,7 @@ from tierflow.serve import live_api
 from tierflow.serve.access import SESSION_S, Access
 from tierflow.serve.app import App, Response
 from tierflow.serve.guard import COOKIE, INTERNAL, TOLD, Guard, check_origin, cookie_of, headers_of
-from tierflow.serve.live_data import Live, readiness
+from tierflow.serve.live_data import Live, readiness, silences
 from tierflow.serve.live_events import Readers
 from tierflow.serve.openapi_page import operations
 
@@ -121,11 +121,14 @@ def _add_pages(app: FastAPI) -> None:
         ("/login", ["GET"], _login_page),
         ("/login", ["POST"], _log_in),
         ("/logout", ["POST"], _log_out),
+        ("/livez", ["GET"], _alive),
         ("/readyz", ["GET"], _ready),
         ("/docs", ["GET"], _docs),
         ("/static/{name}", ["GET"], _static),
     ):
-        app.add_api_route(path, answer, methods=methods, include_in_schema=path == "/readyz", response_model=None)
+        app.add_api_route(
+            path, answer, methods=methods, include_in_schema=path in ("/livez", "/readyz"), response_model=None
+        )
 
 
 def _live_page(request: Request, number: int) -> Answer:
@@ -181,6 +184,14 @@ def _ready(request: Request) -> Answer:
     problems = readiness(request.app.state.lives.all())
     status = HTTPStatus.SERVICE_UNAVAILABLE if problems else HTTPStatus.OK
     return PlainTextResponse("\n".join(problems or ["ready"]) + "\n", status)
+
+
+def _alive(request: Request, run: str | None = None) -> Answer:
+    """Tell whether the processes that watch give signs of life, whatever stands in their way; of one run, by its folder."""
+    lives = request.app.state.lives.all()
+    problems = silences((found, live) for found, live in lives if run in (None, found.output.name))
+    status = HTTPStatus.SERVICE_UNAVAILABLE if problems else HTTPStatus.OK
+    return PlainTextResponse("\n".join(problems or ["alive"]) + "\n", status)
 
 
 def _docs(request: Request) -> Answer:

@@ -20,7 +20,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from pathlib import Path
 
-OFFERED, CLAIMED, ANSWERED = (f"{FOLDER}/{name}" for name in ("offers", "claims", "answers"))
+OFFERED, CLAIMED, BEGUN, ANSWERED = (f"{FOLDER}/{name}" for name in ("offers", "claims", "begun", "answers"))
+WATCHED = f"{FOLDER}/offers/watched"
+"""Touched by the watching process for as long as it wants answers."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,20 +30,21 @@ class Offer:
     """A batch to measure.
 
     Attributes:
-        batch: Its number.
+        number: Number of the offer; a batch that is offered again gets another.
         shard: Shard table to read, relative to the output.
         table: Extract table to write, relative to the output.
     """
 
-    batch: int
+    number: int
     shard: str
     table: str
 
 
 def offer(output: Path, what: Offer) -> None:
     """Offer a batch to whoever works for this output."""
-    tree = {"batch": what.batch, "shard": what.shard, "table": what.table}
-    write_text(_path(output, OFFERED, what.batch), json.dumps(tree))
+    tree = {"number": what.number, "shard": what.shard, "table": what.table}
+    # None of these files is waited for: after a power cut, batches that weren't measured begin anew.
+    write_text(_path(output, OFFERED, what.number), json.dumps(tree), durable=False)
 
 
 def claim(output: Path) -> Offer | None:
@@ -61,39 +64,58 @@ def claim(output: Path) -> Offer | None:
     return None
 
 
-def read_claim(output: Path, batch: int) -> Offer | None:
+def read_claim(output: Path, number: int) -> Offer | None:
     """Return a batch that was claimed; None if it was taken back."""
     try:
-        return Offer(**json.loads(_path(output, CLAIMED, batch).read_text(encoding="utf-8")))
+        return Offer(**json.loads(_path(output, CLAIMED, number).read_text(encoding="utf-8")))
     except FileNotFoundError:
         return None
 
 
-def beat(output: Path, batch: int) -> bool:
+def begin(output: Path, number: int) -> Offer | None:
+    """Take over a batch from the program that has claimed it for this process; None if it was taken back.
+
+    From now on only progress counts as a sign of life.
+    """
+    found = read_claim(output, number)
+    if found is not None:
+        write_text(_path(output, BEGUN, number), str(os.getpid()), durable=False)
+    return found
+
+
+def has_begun(output: Path, number: int) -> bool:
+    """Tell whether a process has taken over a batch that was claimed for it."""
+    return _path(output, BEGUN, number).exists()
+
+
+def beat(output: Path, number: int) -> bool:
     """Say that a claimed batch is being worked on; False if it was taken back."""
-    try:
-        os.utime(_path(output, CLAIMED, batch))
-    except FileNotFoundError:
-        return False
-    return True
+    return _touch(_path(output, CLAIMED, number))
 
 
-def beaten_at(output: Path, batch: int) -> int | None:
+def beaten_at(output: Path, number: int) -> int | None:
     """Return when that was said last, in ns of the file server's clock; None if nobody has claimed the batch."""
     try:
-        return _path(output, CLAIMED, batch).stat().st_mtime_ns
+        return _path(output, CLAIMED, number).stat().st_mtime_ns
     except FileNotFoundError:
         return None
 
 
-def answer(output: Path, batch: int, said: Mapping[str, Any]) -> None:
-    """Say how it went: `done` with `seconds`, `failed` with `code` and `message`, or `died` with `message`."""
-    write_text(_path(output, ANSWERED, batch), json.dumps(dict(said)))
-    _path(output, CLAIMED, batch).unlink(missing_ok=True)
+def answer(output: Path, number: int, said: Mapping[str, Any]) -> None:
+    """Say how it went.
+
+    Args:
+        output: Output folder.
+        number: Number of the offer.
+        said: `kind` is `done`, with `seconds`; `failed`, with `code` and `message`; or `died`, with `message`.
+    """
+    write_text(_path(output, ANSWERED, number), json.dumps(dict(said)), durable=False)
+    for folder in (CLAIMED, BEGUN):
+        _path(output, folder, number).unlink(missing_ok=True)
 
 
 def answers(output: Path) -> Iterator[tuple[int, dict[str, Any]]]:
-    """Yield (batch, what was said) and forget it."""
+    """Yield (number, what was said) and forget it."""
     with suppress(FileNotFoundError):
         for name in sorted(os.listdir(output / ANSWERED)):  # noqa: PTH208
             if name[:-5].isdigit():
@@ -103,18 +125,47 @@ def answers(output: Path) -> Iterator[tuple[int, dict[str, Any]]]:
                 yield int(name[:-5]), said
 
 
-def withdraw(output: Path, batch: int) -> None:
+def withdraw(output: Path, number: int) -> None:
     """Take a batch back, whoever has it."""
-    for folder in (OFFERED, CLAIMED, ANSWERED):
-        _path(output, folder, batch).unlink(missing_ok=True)
+    for folder in (OFFERED, CLAIMED, BEGUN, ANSWERED):
+        _path(output, folder, number).unlink(missing_ok=True)
 
 
 def withdraw_all(output: Path) -> None:
     """Take back what a former watching process has offered."""
-    for folder in (OFFERED, CLAIMED, ANSWERED):
+    for folder in (OFFERED, CLAIMED, BEGUN, ANSWERED):
         for path in (output / folder).glob("*.json"):
             path.unlink(missing_ok=True)
 
 
-def _path(output: Path, folder: str, batch: int) -> Path:
-    return output / folder / f"{batch:08d}.json"
+def watch(output: Path) -> None:
+    """Say that somebody offers batches and wants answers."""
+    path = output / WATCHED
+    if not _touch(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+
+
+def unwatch(output: Path) -> None:
+    """Say that nobody does any more."""
+    (output / WATCHED).unlink(missing_ok=True)
+
+
+def watched_at(output: Path) -> int | None:
+    """Return when that was said last, in ns of the file server's clock; None if nobody offers."""
+    try:
+        return (output / WATCHED).stat().st_mtime_ns
+    except FileNotFoundError:
+        return None
+
+
+def _touch(path: Path) -> bool:
+    try:
+        os.utime(path)
+    except FileNotFoundError:
+        return False
+    return True
+
+
+def _path(output: Path, folder: str, number: int) -> Path:
+    return output / folder / f"{number:014d}.json"

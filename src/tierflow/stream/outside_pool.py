@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
+from itertools import count
 from typing import TYPE_CHECKING
 
 from tierflow.stream import offers
@@ -13,11 +14,17 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-_LOOK_S = 0.1
+SILENT_S = 20.0
+"""Programs that tend batches say every second that they are alive. File servers may be some seconds late."""
+
+_LOOK_S = 0.05
+_OWN_PAUSE_S = 5.0
+_WATCH_S = 1.0
 
 
 @dataclass(slots=True)
 class _Out:
+    batch: int
     heard_at: float
     beaten_at: int | None = None
 
@@ -28,16 +35,21 @@ class OutsidePool:
     Args:
         output: Output folder.
         size: Batches that are offered or worked on at a time.
-        hang_s: Seconds of silence after which a batch that was claimed is taken back.
+        hang_s: Seconds without progress after which a batch is taken back from a process that measures only this one.
     """
 
     def __init__(self, output: Path, *, size: int, hang_s: float) -> None:
         self._output, self._size, self._hang_s = output, size, hang_s
         self._out: dict[int, _Out] = {}
+        # What a worker answers that was silent, or that has missed a restart, must be no answer to another offer.
+        self._numbers = count(time.time_ns() // 1_000_000)
+        self._looked_at = time.monotonic()
+        self._watched_at = -_WATCH_S
 
     def start(self) -> None:
         """Take back what a former process has offered: those batches begin anew."""
         offers.withdraw_all(self._output)
+        self._watch(time.monotonic())
 
     @property
     def size(self) -> int:
@@ -55,37 +67,41 @@ class OutsidePool:
     def busy(self) -> Iterator[tuple[int, int, float]]:
         """Yield (batch, 0, seconds since it was last heard of) of those that somebody has claimed."""
         now = time.monotonic()
-        for number, out in self._out.items():
+        for out in self._out.values():
             if out.beaten_at is not None:
-                yield number, 0, now - out.heard_at
+                yield out.batch, 0, now - out.heard_at
 
     def send(self, number: int, *, shard: Path, table: Path) -> bool:
         """Offer a batch; False if enough are out."""
         if self.idle() <= 0:
             return False
         paths = [str(path.relative_to(self._output)) for path in (shard, table)]
-        offers.offer(self._output, offers.Offer(number, *paths))
-        self._out[number] = _Out(time.monotonic())
+        offered = offers.Offer(next(self._numbers), *paths)
+        offers.offer(self._output, offered)
+        self._out[offered.number] = _Out(number, time.monotonic())
         return True
 
     def events(self) -> list[Event]:
         """Return what happened since the last call; batches of workers that are silent are taken back."""
+        now = time.monotonic()
+        self._watch(now)
+        self._notice_own_pause(now)
         if not self._out:
             return []
         found = []
         for number, said in offers.answers(self._output):
             # One that was taken back may still be answered.
-            if self._out.pop(number, None) is not None:
-                kind = next(kind for kind in ("done", "failed", "died") if kind in said)
-                found.append(Event(kind, number, said))
+            answered = self._out.pop(number, None)
+            if answered is not None:
+                found.append(Event(said["kind"], answered.batch, said))
         for number, out in list(self._out.items()):
-            self._listen(number, out)
-            silent_s = time.monotonic() - out.heard_at
-            if out.beaten_at is not None and silent_s > self._hang_s:
-                offers.withdraw(self._output, number)
-                del self._out[number]
-                message = f"whoever had claimed it was silent for {silent_s:.0f} s (stream.retry.hang_s)"
-                found.append(Event("died", number, {"message": message}))
+            self._listen(number, out, now)
+            if out.beaten_at is None or now - out.heard_at <= self._limit(number):
+                continue
+            offers.withdraw(self._output, number)
+            del self._out[number]
+            message = f"the worker that had claimed it was silent for {now - out.heard_at:.0f} s: killed, or cut off"
+            found.append(Event("died", out.batch, {"message": message}))
         return found
 
     def next_look(self) -> float:
@@ -94,12 +110,30 @@ class OutsidePool:
 
     def close(self) -> None:
         """Take everything back."""
+        offers.unwatch(self._output)
         for number in self._out:
             offers.withdraw(self._output, number)
         self._out.clear()
 
-    def _listen(self, number: int, out: _Out) -> None:
+    def _limit(self, number: int) -> float:
+        """Return the seconds of silence that a batch may have."""
+        # Who tends batches of others says so whatever they do; who measures himself says so when he gets on.
+        return self._hang_s if offers.has_begun(self._output, number) else min(SILENT_S, self._hang_s)
+
+    def _listen(self, number: int, out: _Out, now: float) -> None:
         beaten_at = offers.beaten_at(self._output, number)
         # Times of a file server are compared with each other only. A claim that vanishes stays silent.
         if beaten_at is not None and beaten_at != out.beaten_at:
-            out.beaten_at, out.heard_at = beaten_at, time.monotonic()
+            out.beaten_at, out.heard_at = beaten_at, now
+
+    def _notice_own_pause(self, now: float) -> None:
+        """After this process was stopped, or waited for the file server, workers may have done so, too."""
+        if now - self._looked_at > _OWN_PAUSE_S:
+            for out in self._out.values():
+                out.heard_at = now
+        self._looked_at = now
+
+    def _watch(self, now: float) -> None:
+        if now - self._watched_at >= _WATCH_S:
+            self._watched_at = now
+            offers.watch(self._output)

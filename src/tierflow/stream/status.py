@@ -84,13 +84,26 @@ def service_state(fact: dict[str, Any] | None, *, now: float) -> dict[str, Any]:
     return found
 
 
+def process_space() -> int | None:
+    """Return the name space that process numbers of this process are of: containers of one pod have one each.
+
+    Returns:
+        None where the system doesn't say.
+    """
+    try:
+        return os.stat("/proc/self/ns/pid").st_ino  # noqa: PTH116 - a link whose target is no path
+    except OSError:
+        return None
+
+
 def path_words(path: bytes) -> str:
     """Return a path for people: control characters, which a file's name may hold, are shown as escapes."""
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in display_path(path))
 
 
 def _is_gone(fact: dict[str, Any]) -> bool:
-    if fact.get("host") != socket.gethostname() or not fact.get("pid"):
+    space = process_space()
+    if fact.get("host") != socket.gethostname() or fact.get("process_space", space) != space or not fact.get("pid"):
         return False
     try:
         os.kill(int(fact["pid"]), 0)

@@ -2,116 +2,193 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING, Any
 
+from tierflow import config_io, tables
+from tierflow.clock import utc_now
 from tierflow.errors import InputMissingError, TierflowError, exit_code_of
 from tierflow.render.snakemake import CONFIG_FILE
-from tierflow.steps.extract import run as extract
+from tierflow.steps.extract import extract_shard
 from tierflow.stream import offers
+from tierflow.stream.getting_on import Progress
 from tierflow.stream.workers import Pool
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
+_LOG = logging.getLogger(__name__)
+
 BEAT_S = 1.0
-_LOOK_S = 0.1
+_LOOK_S = 0.05
+_WAIT_S = 1.0
 
 
-def work(output: Path, *, size: int, hang_s: float, idle_exit_s: float | None, stop: threading.Event) -> int:
+def work(
+    output: Path, *, size: int, idle_exit_s: float | None = None, wait: bool = False, stop: threading.Event
+) -> int:
     """Measure what is offered until told to stop; batches in hand are finished.
 
     Args:
         output: Output folder of the stream, as this machine sees it.
         size: Processes.
-        hang_s: Seconds of silence after which a process is ended.
         idle_exit_s: Return when nothing was offered for so long; None: never.
+        wait: Wait for a stream that hasn't begun yet.
         stop: Set to end.
 
     Returns:
         Number of batches measured.
 
     Raises:
-        InputMissingError: if the output holds no run.
+        InputMissingError: if the output holds no stream, and nobody wants to wait.
+        ConfigError: if the stream's configuration can't be read.
         TierflowError: if processes can't be started here.
     """
     config = output / CONFIG_FILE
-    if not config.exists():
-        raise InputMissingError(f"{output} holds no stream: begin one with `tierflow watch INPUT --output {output}`")
-    done, idle_since = 0, time.monotonic()
-    said = threading.Event()
-    known = config.read_bytes()
-    pool = Pool(config, output, size=size, hang_s=hang_s, wake=said.set)
-    with closing(pool):
-        pool.start()
-        while True:
-            for event in pool.events():
-                if event.batch is not None:
-                    done += event.kind == "done"
-                    offers.answer(output, event.batch, {event.kind: event.batch, **event.detail})
-            busy = [number for number, _, _ in pool.busy()]
-            if config.read_bytes() != known:
-                # Processes have read the former one. Whoever started us starts us again.
-                stop.set()
-            if stop.is_set() and not busy:
-                return done
-            idle_since = time.monotonic() if busy else idle_since
-            if not stop.is_set():
-                _claim(output, pool)
-            if idle_exit_s is not None and not busy and time.monotonic() - idle_since > idle_exit_s:
-                return done
-            for number in busy:
-                offers.beat(output, number)
-            said.wait(_LOOK_S)
-            said.clear()
+    if not config.exists() and not wait:
+        raise InputMissingError(
+            f"{output} holds no stream: begin one with `tierflow watch INPUT --output {output}`, or wait for one with "
+            "--wait-for-stream"
+        )
+    done = 0
+    while not stop.is_set():
+        if not config.exists():
+            stop.wait(_WAIT_S)
+            continue
+        session = _Session(output, size=size, stop=stop)
+        ended = session.run(idle_exit_s)
+        done += session.done
+        if ended:
+            break
+    return done
 
 
-def work_once(output: Path, batch: int) -> None:
+class _Session:
+    """Work by one configuration.
+
+    Attributes:
+        done: Batches measured.
+    """
+
+    def __init__(self, output: Path, *, size: int, stop: threading.Event) -> None:
+        self._output, self._config, self._stop = output, output / CONFIG_FILE, stop
+        self._known, self._known_state = self._config.read_bytes(), _state(self._config)
+        self._said = threading.Event()
+        hang_s = config_io.load(self._config).stream.retry.hang_s
+        self._pool = Pool(self._config, output, size=size, hang_s=hang_s, wake=self._said.set)
+        self._beaten_at = 0.0
+        self.done = 0
+
+    def run(self, idle_exit_s: float | None) -> bool:
+        """Work; returns False when there is a new configuration to go on with."""
+        with closing(self._pool):
+            self._pool.start()
+            idle_since = time.monotonic()
+            while True:
+                self._tell()
+                busy = [number for number, _, _ in self._pool.busy()]
+                ends, changed = self._stop.is_set(), self._is_reconfigured()
+                if (ends or changed) and not busy:
+                    return ends
+                if not ends and not changed:
+                    self._claim()
+                now = time.monotonic()
+                if busy or not self._pool.idle():
+                    idle_since = now
+                elif idle_exit_s is not None and now - idle_since > idle_exit_s:
+                    return True
+                self._beat(now)
+                self._said.wait(_LOOK_S)
+                self._said.clear()
+
+    def _tell(self) -> None:
+        for event in self._pool.events():
+            if event.batch is not None:
+                self.done += event.kind == "done"
+                offers.answer(self._output, event.batch, {**event.detail, "kind": event.kind})
+
+    def _claim(self) -> None:
+        while self._pool.idle():
+            claimed = offers.claim(self._output)
+            if claimed is None:
+                return
+            paths = {"shard": self._output / claimed.shard, "table": self._output / claimed.table}
+            if not self._pool.send(claimed.number, **paths):
+                died = {"kind": "died", "message": "the worker died before it began"}
+                offers.answer(self._output, claimed.number, died)
+
+    def _beat(self, now: float) -> None:
+        if now - self._beaten_at < BEAT_S:
+            return
+        self._beaten_at = now
+        for number, _, _ in self._pool.busy():
+            offers.beat(self._output, number)
+
+    def _is_reconfigured(self) -> bool:
+        """Tell whether the configuration is another one: processes have read the former."""
+        state = _state(self._config)
+        if state == self._known_state:
+            return False
+        try:
+            changed = self._config.read_bytes() != self._known
+        except FileNotFoundError:
+            return True
+        self._known_state = None if changed else state
+        return changed
+
+
+def work_once(output: Path, number: int) -> bool:
     """Measure one batch that was claimed for this process, and answer; for engines that begin a process per batch.
 
-    Raises:
-        InputMissingError: if the batch was taken back.
-        TierflowError: as the step `extract` does; that was answered, too.
+    Failures are answered as well: what follows from them is for the watching process to decide.
+
+    Returns:
+        False if the batch was taken back: nothing is left to do.
     """
-    claimed = offers.read_claim(output, batch)
+    claimed = offers.begin(output, number)
     if claimed is None:
-        raise InputMissingError(f"batch {batch} was taken back by the watching process: nothing is left to do")
+        return False
     started = time.perf_counter()
-    with _beating(output, batch):
+    said: dict[str, Any] = {"kind": "done"}
+    with _beating(output, number) as count:
         try:
-            extract(shard=output / claimed.shard, config=output / CONFIG_FILE, table=output / claimed.table)
+            settings = config_io.load(output / CONFIG_FILE).extract
+            shard, table = output / claimed.shard, output / claimed.table
+            measured = extract_shard(tables.read(shard), settings, shard=shard.stem, output=output, beat=count)
+            tables.write_passing(table, measured, at=utc_now())
         except (TierflowError, OSError) as error:
-            said: dict[str, Any] = {"failed": batch, "code": exit_code_of(error), "message": str(error)}
-            offers.answer(output, batch, said | {"seconds": time.perf_counter() - started})
-            raise
-    offers.answer(output, batch, {"done": batch, "seconds": time.perf_counter() - started})
+            _LOG.warning("%s", error)
+            said = {"kind": "failed", "code": exit_code_of(error), "message": str(error)}
+    offers.answer(output, number, said | {"seconds": time.perf_counter() - started})
+    return True
 
 
-def _claim(output: Path, pool: Pool) -> None:
-    while pool.idle():
-        claimed = offers.claim(output)
-        if claimed is None:
-            return
-        paths = {"shard": output / claimed.shard, "table": output / claimed.table}
-        if not pool.send(claimed.batch, **paths):
-            offers.answer(output, claimed.batch, {"died": claimed.batch, "message": "the worker died before it began"})
+def _state(path: Path) -> tuple[int, int, int] | None:
+    try:
+        found = path.stat()
+    except FileNotFoundError:
+        return None
+    return found.st_ino, found.st_size, found.st_mtime_ns
 
 
 @contextmanager
-def _beating(output: Path, batch: int) -> Iterator[None]:
-    ended = threading.Event()
+def _beating(output: Path, number: int) -> Iterator[Callable[[], None]]:
+    """Tell of progress meanwhile; gives what is to be called after each plane."""
+    ended, progress = threading.Event(), Progress()
 
     def run() -> None:
         while not ended.wait(BEAT_S):
-            offers.beat(output, batch)
+            if progress.moved():
+                offers.beat(output, number)
 
     thread = threading.Thread(target=run, daemon=True)
     thread.start()
     try:
-        yield
+        yield progress.count
     finally:
         ended.set()
         thread.join()

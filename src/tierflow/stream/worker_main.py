@@ -31,11 +31,11 @@ from tierflow.errors import TierflowError, exit_code_of
 from tierflow.io.readers import load
 from tierflow.measure import make_extractors, measure_object
 from tierflow.steps.extract import extract_shard
+from tierflow.stream.getting_on import Progress
 
 BEAT_S = 0.5
 """Seconds between two looks whether something was done."""
 
-_READ_STEP = 1_000_000
 _NICE = 5
 _PR_SET_PDEATHSIG = 1
 
@@ -56,7 +56,7 @@ class Worker:
         self._jobs = jobs
         self._answers = answers
         self._batch: int | None = None
-        self._planes = 0
+        self._progress = Progress()
 
     def run(self) -> None:
         """Warm up, then measure until standard input ends."""
@@ -84,7 +84,7 @@ class Worker:
         try:
             shard, table = Path(job["shard"]), Path(job["table"])
             measured = extract_shard(
-                tables.read(shard), self._extract, shard=shard.stem, output=self._output, beat=self._count
+                tables.read(shard), self._extract, shard=shard.stem, output=self._output, beat=self._progress.count
             )
             # Not waited for: a table that a power cut takes is measured again.
             tables.write_passing(table, measured, at=utc_now())
@@ -98,17 +98,12 @@ class Worker:
         self._batch = None
         self._tell(answer | {"seconds": time.perf_counter() - started})
 
-    def _count(self) -> None:
-        self._planes += 1
-
     def _beat(self) -> None:
         """Say that work goes on: planes were measured, or bytes of a large file were read."""
-        planes, read = 0, 0
         while True:
             time.sleep(BEAT_S)
-            batch, now_read = self._batch, _bytes_read()
-            if batch is not None and (self._planes != planes or now_read - read >= _READ_STEP):
-                planes, read = self._planes, now_read
+            batch = self._batch
+            if batch is not None and self._progress.moved():
                 self._tell({"beat": batch})
 
     def _tell(self, answer: dict[str, Any]) -> None:
@@ -124,13 +119,6 @@ class Worker:
         hangup.register(self._jobs, 0)
         hangup.poll()
         os._exit(0)
-
-
-def _bytes_read() -> int:
-    """Return the bytes that this process has read so far; 0 where the system doesn't say."""
-    with suppress(OSError, ValueError, IndexError):
-        return int(Path("/proc/self/io").read_text(encoding="ascii").split()[1])
-    return 0
 
 
 def _end_with_thread_of(parent: int) -> None:

@@ -168,7 +168,7 @@ def test_with_tokens_nobody_looks_without_one(client, target):
     assert (to_login.status, to_login.headers["location"]) == (303, "/login")
 
 
-@pytest.mark.parametrize("target", ["/healthz", "/readyz", "/login"])
+@pytest.mark.parametrize("target", ["/healthz", "/livez", "/readyz", "/login"])
 def test_what_everyone_may_ask(client, target):
     assert client.ask("GET", target).status == 200
 
@@ -326,6 +326,17 @@ def test_readiness(world, numbers, service, watcher, status, words):
     found = Client(world, who=access()).ask("GET", "/readyz")
     assert found.status == status
     assert words in found.content.decode()
+
+
+@pytest.mark.parametrize(("state", "status"), [("running", 200), ("paused", 200), ("stopped", 200), ("dead", 503)])
+def test_alive_is_who_gives_signs_of_life_whatever_he_says(world, numbers, state, status):
+    """Starting a watching process again doesn't bring its share back."""
+    service = {"state": "running", "beat_at": time.time() - 60} if state == "dead" else {"state": state}
+    note_service(open_ledger(world), watcher="root_lost", **service)
+    client = Client(world, who=access())
+    assert client.ask("GET", "/livez").status == status
+    assert client.ask("GET", f"/livez?run={world.output.name}").status == status
+    assert client.ask("GET", "/livez?run=another").status == 200
 
 
 def test_readiness_with_a_ledger_that_cannot_be_read(world, numbers):
