@@ -28,14 +28,16 @@ LOOK_S = 0.005
 def latency(root: Path, options: argparse.Namespace) -> None:
     """Print percentiles of the time from the rename into place to the record."""
     images, output = root / "images", root / "results"
-    images.mkdir(parents=True, exist_ok=True)
-    if options.history and not (output / "scan" / "summary.json").exists():
-        make_images(images, objects=options.history, side=options.history_side)
+    if not options.history:
+        images.mkdir(parents=True)
+    elif not (output / "report.html").exists():
+        if not images.exists():
+            make_images(images, objects=options.history, side=options.history_side)
         tierflow("run", str(images), "--output", str(output), "--cores", "2")
     count = round(options.rate * options.seconds)
-    make_images(root / "new", objects=count, side=options.side)
-    coming = sorted((root / "new").iterdir())
     mark = f"live_{os.getpid()}"
+    make_images(root / f"new_{mark}", objects=count, side=options.side)
+    coming = sorted((root / f"new_{mark}").iterdir())
     (images / mark).mkdir()
     with watching(images, output, log=root / "watch.log") as process:
         until(lambda: _is_settled(output, options.history), seconds=600)

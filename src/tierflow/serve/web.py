@@ -187,7 +187,7 @@ def _ready(request: Request) -> Answer:
 
 
 def _alive(request: Request, run: str | None = None) -> Answer:
-    """Tell whether the processes that watch give signs of life, whatever stands in their way; of one run, by its folder."""
+    """Tell whether watching processes give signs of life, whatever stands in their way; `run` is a folder, for one."""
     lives = request.app.state.lives.all()
     problems = silences((found, live) for found, live in lives if run in (None, found.output.name))
     status = HTTPStatus.SERVICE_UNAVAILABLE if problems else HTTPStatus.OK

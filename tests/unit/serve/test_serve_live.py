@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 
 import pytest
 from live_world import TOKENS, Client, access, add_object, make_stream, note_service

@@ -15,7 +15,7 @@ from tierflow.cli import run_cli
 from tierflow.stream.ledger import Ledger
 from tierflow.stream.requests import handle
 from tierflow.stream.states import State
-from tierflow.stream.status import path_words, read_status, service_state, status_of
+from tierflow.stream.status import path_words, process_space, read_status, service_state, status_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -116,6 +116,9 @@ def test_a_dead_watcher_is_told_from_a_living_one() -> None:
     assert service_state(fact | {"pid": 2**22 + 1}, now=NOW)["state"] == "dead"
     assert service_state(fact | {"pid": 2**22 + 1, "host": "elsewhere"}, now=NOW)["state"] == "running"
     assert service_state(fact | {"state": "stopped"}, now=NOW + 60)["state"] == "stopped"
+    # Containers of a pod share its name; their processes have numbers of their own.
+    assert service_state(fact | {"pid": 2**22 + 1, "process_space": 1}, now=NOW)["state"] == "running"
+    assert service_state(fact | {"pid": 2**22 + 1, "process_space": process_space()}, now=NOW)["state"] == "dead"
 
 
 def test_names_of_files_can_not_write_on_the_terminal() -> None:
