@@ -67,7 +67,7 @@ def latency(root: Path, options: argparse.Namespace) -> None:
     print("|---|---|---|---|---|---|---|---|---|")
     print(
         f"| {options.history:,} | {options.rate:g} | {count} of {options.side} px | {median:.3f} | {p95:.3f} | "
-        f"{worst:.3f} | {sum(row['count'] for row in found)} | {own:.0f} | {workers:.0f} |"
+        f"{worst:.3f} | {sum(row['objects'] for row in found)} | {own:.0f} | {workers:.0f} |"
     )
 
 

@@ -10,14 +10,15 @@ import logging
 import shutil
 import threading
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from tierflow import tables
-from tierflow.errors import TierflowError
+from tierflow.errors import MissingFileError, TierflowError
 from tierflow.io.remote import input_root
 from tierflow.policies import choose
 from tierflow.scan.shards import shard_name
 from tierflow.scoring.columns import compute as pc
+from tierflow.scoring.columns import equals
 from tierflow.steps.places import PLACES
 from tierflow.stream import pixels
 from tierflow.stream.ended import Returned, end_batch, members_of, recorded_rows
@@ -231,11 +232,17 @@ class Committer:
         """Return the objects whose files aren't those that were measured."""
         sha256 = dict(zip(extract["object_id"].to_pylist(), extract["sha256"].to_pylist(), strict=True))
         root = self._root(tables.metadata_of(scan).get("input") or self.config.input or "")
-        return Gone.find(scan, root, placed=lambda ids: self.placing.known(shard, {i: sha256.get(i) for i in ids}))
+        missed: list[Any] = extract.filter(equals(extract["flag"], MissingFileError.flag))["object_id"].to_pylist()
+        return Gone.find(
+            scan,
+            root,
+            missed=set(missed),
+            placed=lambda ids: self.placing.known(shard, {i: sha256.get(i) for i in ids}),
+        )
 
     def _root(self, text: str) -> Root:
         if text not in self._roots:
-            self._roots[text] = Root(Path(str(input_root(text))))
+            self._roots[text] = Root(Path(str(input_root(text))), self.ledger)
         return self._roots[text]
 
     def _reduced(

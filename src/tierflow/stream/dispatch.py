@@ -30,6 +30,7 @@ from tierflow.stream.commit_thread import Committed, CommitThread
 from tierflow.stream.failures import bury, give_back, give_up, is_dead, pause_s
 from tierflow.stream.flight import Flight
 from tierflow.stream.outside_pool import OutsidePool
+from tierflow.stream.sources import look
 from tierflow.stream.states import State
 from tierflow.stream.workers import Pool, default_workers
 
@@ -187,8 +188,20 @@ class Dispatcher:
         committing = any(flight.stage == "commit" for flight in self._flights.values())
         # Spread over the workers that wait, unless commits are what everything waits for.
         share = TARGET_S if committing else self._speed.expected_s(objects=ready, size=0) / self._pool.idle()
-        limits = Limits(self._settings.max_objects, self._limit_size, min(max(share, LEAST_S), TARGET_S))
+        limits = Limits(self._settings.max_objects, self._limit_size, min(max(share, LEAST_S), self._longest_s(now)))
         return next_ready(self._ledger, limits, self._speed), 1.0
+
+    def _longest_s(self, now: float) -> float:
+        """Return the seconds of measuring that a batch may take, about."""
+        if self._settings.where == "here":
+            return TARGET_S
+        # Others may need seconds to begin with each: without larger batches, the queue would grow for ever.
+        return max(TARGET_S, now - (self._oldest() or now))
+
+    def _oldest(self) -> float | None:
+        """Return since when the first one has been ready."""
+        found = self._ledger.query("SELECT min(ready_at) FROM objects WHERE state = ?", (State.READY,))
+        return None if found[0][0] is None else float(found[0][0])
 
     def _next_again(self, now: float) -> Due | None:
         """Return objects that failed before, unless half of the workers have such already: others must go on."""
@@ -205,7 +218,7 @@ class Dispatcher:
         """Return the seconds for which the first one still waits for others."""
         if ready >= self._settings.max_objects or not self._settings.gather_s:
             return 0.0
-        first = self._ledger.query("SELECT min(ready_at) FROM objects WHERE state = ?", (State.READY,))[0][0]
+        first = self._oldest()
         # A time in the future was written before the clock was set back.
         return 0.0 if first is None or first > now else max(first + self._settings.gather_s - now, 0.0)
 
@@ -332,10 +345,15 @@ class Dispatcher:
                 f"nothing can be committed, not even that objects are given up: {message}. Nothing is lost: what was "
                 "measured is in the output; mend it and start again"
             ) from error
-        if flight.dead or (passing and self._committed_at < flight.sent_at):
+        if flight.dead or (passing and (self._committed_at < flight.sent_at or self._lacks_files(flight))):
             self._hold(flight, message)
         else:
             self._fail(flight, f"could not be recorded: {message}", count=not passing)
+
+    def _lacks_files(self, flight: Flight) -> bool:
+        """Tell whether files of a batch left the input: a tier took them, so they can't be measured once more."""
+        root = os.fsencode(str(self._config.input))
+        return any(look(root, row.path) is None for row in flight.rows)
 
     def _hold(self, flight: Flight, message: object) -> None:
         """Try a batch again later; its objects aren't at fault."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from dataclasses import dataclass
 from itertools import count
@@ -14,12 +15,15 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+_LOG = logging.getLogger(__name__)
+
 SILENT_S = 20.0
 """Programs that tend batches say every second that they are alive. File servers may be some seconds late."""
 
 _LOOK_S = 0.05
 _OWN_PAUSE_S = 5.0
 _WATCH_S = 1.0
+_REMIND_S = 60.0
 
 
 @dataclass(slots=True)
@@ -45,6 +49,7 @@ class OutsidePool:
         self._numbers = count(time.time_ns() // 1_000_000)
         self._looked_at = time.monotonic()
         self._watched_at = -_WATCH_S
+        self._reminded = False
 
     def start(self) -> None:
         """Take back what a former process has offered: those batches begin anew."""
@@ -96,6 +101,7 @@ class OutsidePool:
                 found.append(Event(said["kind"], answered.batch, said))
         for number, out in list(self._out.items()):
             self._listen(number, out, now)
+            self._remind(out, now)
             if out.beaten_at is None or now - out.heard_at <= self._limit(number):
                 continue
             offers.withdraw(self._output, number)
@@ -125,6 +131,14 @@ class OutsidePool:
         # Times of a file server are compared with each other only. A claim that vanishes stays silent.
         if beaten_at is not None and beaten_at != out.beaten_at:
             out.beaten_at, out.heard_at = beaten_at, now
+
+    def _remind(self, out: _Out, now: float) -> None:
+        """Say once that nobody works, where that may have been forgotten."""
+        if out.beaten_at is not None:
+            self._reminded = False
+        elif now - out.heard_at > _REMIND_S and not self._reminded:
+            self._reminded = True
+            _LOG.warning("nobody has taken a batch for %.0f s: start `tierflow work %s`", _REMIND_S, self._output)
 
     def _notice_own_pause(self, now: float) -> None:
         """After this process was stopped, or waited for the file server, workers may have done so, too."""

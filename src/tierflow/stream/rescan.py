@@ -215,7 +215,8 @@ class Rescan:
             if listing is None:
                 return None
             self._visited.add(folder)
-            self._inner.note(folder, listing.state.device, self._root_device(listing.state))
+            if folder:
+                self._inner.note(folder, listing.state.device, self._root_device(reader, listing.state))
             self._compare(reader, folder, listing.files, last, look)
             if self._same_as_before(folder, listing.state):
                 look.unannounced += look.counted.new - new
@@ -250,9 +251,12 @@ class Rescan:
         former = self._tree.get(folder)
         return former is not None and (former.device, former.inode) == (state.device, state.inode)
 
-    def _root_device(self, state: FolderState) -> int:
+    def _root_device(self, reader: FolderReader, state: FolderState) -> int:
         root = self._tree.get(b"")
-        return root.device if root is not None else state.device
+        if root is not None and root.device == state.device:
+            return root.device
+        # Not the one that was remembered: a share has another device after each mount, for all its folders.
+        return reader.state(b"").device
 
     def _remember(self, folder: bytes, state: FolderState) -> None:
         self._tree[folder] = state

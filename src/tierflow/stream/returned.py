@@ -11,7 +11,7 @@ import pyarrow as pa
 from tierflow.scoring.columns import compute as pc
 from tierflow.scoring.columns import equals
 from tierflow.stream.ended import Returned
-from tierflow.stream.sources import look
+from tierflow.stream.sources import leads_to_file, look
 from tierflow.stream.states import State
 
 if TYPE_CHECKING:
@@ -24,6 +24,7 @@ INCOMPLETE = "incomplete"
 
 _CHANGED = "the file was written again while it was measured"
 _VANISHED = "the file vanished before it was handled"
+_OUT_OF_REACH = "the file was out of reach while it was measured"
 _OTHER = "another file of its unit changed or vanished while they were measured"
 
 
@@ -38,7 +39,9 @@ class Gone:
     by_id: dict[str, Returned] = field(default_factory=dict)
 
     @classmethod
-    def find(cls, scan: pa.Table, root: Root, *, placed: Callable[[Collection[str]], set[str]]) -> Gone:
+    def find(
+        cls, scan: pa.Table, root: Root, *, missed: Collection[str], placed: Callable[[Collection[str]], set[str]]
+    ) -> Gone:
         """Look at the files of a batch.
 
         A file that differs from what was measured is measured again, and so are the others of its unit: a unit is
@@ -47,6 +50,8 @@ class Gone:
         Args:
             scan: Scan table of the batch.
             root: The input.
+            missed: Objects whose files weren't there when they were to be measured. Those that are there now are
+                measured again: their share was away.
             placed: Returns those objects that a journal knows of.
 
         Raises:
@@ -62,6 +67,8 @@ class Gone:
                 vanished.append(object_id)
             elif (seen.size, seen.mtime_ns) != (size, mtime_ns):
                 found[object_id] = Returned(object_id, State.WAITING, _CHANGED, seen)
+            elif object_id in missed and leads_to_file(root.bytes, path):
+                found[object_id] = Returned(object_id, State.WAITING, _OUT_OF_REACH, seen)
         if vanished:
             root.require()
             kept = placed(vanished)

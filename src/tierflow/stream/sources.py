@@ -8,9 +8,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from tierflow.errors import TryAgainError, is_passing
+from tierflow.stream import roots
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from tierflow.stream.ledger import Ledger
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,17 +60,29 @@ def look(root: bytes, path: bytes) -> Seen | None:
     return Seen(target.st_size, max(own.st_mtime_ns, target.st_mtime_ns), own.st_ino)
 
 
+def leads_to_file(root: bytes, path: bytes) -> bool:
+    """Tell whether there is more than a link that leads nowhere; arguments as of `look`."""
+    return os.path.exists(os.path.join(root, path))  # noqa: PTH110, PTH118 - pathlib can't hold bytes
+
+
 class Root:
-    """The input folder, and whether it is the one that it was at the start: an unmounted share leaves an empty folder.
+    """The input folder, and whether it is the one that files were seen in: an unmounted share leaves an empty folder.
 
     Args:
         folder: The input folder.
+        ledger: Says which folder the watcher has found to be the right one. Shares and tmpfs have another device number
+            after each mount, so the one of the start may never come back.
+
+    Raises:
+        TryAgainError: if the ledger can't be written to.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, ledger: Ledger) -> None:
         self.folder = folder
         self.bytes = os.fsencode(folder)
-        self._identity = _identity(folder)
+        self._ledger = ledger
+        # What a killed process left is dealt with before the watcher looks at the root.
+        roots.Root(folder, ledger).check()
 
     def require(self) -> None:
         """See that the folder is there.
@@ -75,10 +90,8 @@ class Root:
         Raises:
             TryAgainError: if it isn't, or another file system is there now.
         """
-        now = _identity(self.folder)
-        if self._identity is None:
-            self._identity = now
-        if now is None or now != self._identity:
+        known = self._ledger.fact(roots.FACT)
+        if known is None or _identity(self.folder) != (known["device"], known["inode"]):
             raise TryAgainError(
                 f"input folder {self.folder} went away: nothing is lost, handling goes on when it is mounted again"
             )

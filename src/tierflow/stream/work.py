@@ -15,6 +15,7 @@ from tierflow.render.snakemake import CONFIG_FILE
 from tierflow.steps.extract import extract_shard
 from tierflow.stream import offers
 from tierflow.stream.getting_on import Progress
+from tierflow.stream.worker_main import warm_up
 from tierflow.stream.workers import Pool
 
 if TYPE_CHECKING:
@@ -78,8 +79,10 @@ class _Session:
         self._output, self._config, self._stop = output, output / CONFIG_FILE, stop
         self._known, self._known_state = self._config.read_bytes(), _state(self._config)
         self._said = threading.Event()
-        hang_s = config_io.load(self._config).stream.retry.hang_s
-        self._pool = Pool(self._config, output, size=size, hang_s=hang_s, wake=self._said.set)
+        settings = config_io.load(self._config).stream
+        if settings.batches.where != "outside":
+            _LOG.warning("%s offers nothing: its watcher measures by itself (stream.batches.where: here)", output)
+        self._pool = Pool(self._config, output, size=size, hang_s=settings.retry.hang_s, wake=self._said.set)
         self._beaten_at = 0.0
         self.done = 0
 
@@ -152,11 +155,14 @@ def work_once(output: Path, number: int) -> bool:
     claimed = offers.begin(output, number)
     if claimed is None:
         return False
-    started = time.perf_counter()
     said: dict[str, Any] = {"kind": "done"}
+    started = time.perf_counter()
     with _beating(output, number) as count:
         try:
             settings = config_io.load(output / CONFIG_FILE).extract
+            # A process that has just begun is slow with its first plane: that says nothing about images.
+            warm_up(settings)
+            started = time.perf_counter()
             shard, table = output / claimed.shard, output / claimed.table
             measured = extract_shard(tables.read(shard), settings, shard=shard.stem, output=output, beat=count)
             tables.write_passing(table, measured, at=utc_now())

@@ -20,7 +20,7 @@ import traceback
 from contextlib import suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import tifffile
@@ -32,6 +32,9 @@ from tierflow.io.readers import load
 from tierflow.measure import make_extractors, measure_object
 from tierflow.steps.extract import extract_shard
 from tierflow.stream.getting_on import Progress
+
+if TYPE_CHECKING:
+    from tierflow.config import Extract
 
 BEAT_S = 0.5
 """Seconds between two looks whether something was done."""
@@ -62,21 +65,11 @@ class Worker:
         """Warm up, then measure until standard input ends."""
         threading.Thread(target=self._end_with_parent, daemon=True).start()
         threading.Thread(target=self._beat, daemon=True).start()
-        self._warm_up()
+        warm_up(self._extract)
         self._tell({"ready": os.getpid()})
         with os.fdopen(self._jobs, "rb", closefd=False) as lines:
             for line in lines:
                 self._measure(json.loads(line))
-
-    def _warm_up(self) -> None:
-        """Compile what numba compiles, and prove that measuring works here at all."""
-        extractors = make_extractors(self._extract)
-        noise = np.random.default_rng(1).integers(0, 255, (64, 64))
-        with TemporaryDirectory(prefix="tierflow-warm-") as folder:
-            for kind in (np.uint8, np.uint16):
-                path = Path(folder) / f"{np.dtype(kind).name}.tif"
-                tifffile.imwrite(path, noise.astype(kind))
-                measure_object(load(path), object_id="", extractors=extractors, max_plane_mb=1)
 
     def _measure(self, job: dict[str, Any]) -> None:
         self._batch = job["batch"]
@@ -119,6 +112,17 @@ class Worker:
         hangup.register(self._jobs, 0)
         hangup.poll()
         os._exit(0)
+
+
+def warm_up(settings: Extract) -> None:
+    """Compile what numba compiles, and prove that measuring works here at all."""
+    extractors = make_extractors(settings)
+    noise = np.random.default_rng(1).integers(0, 255, (64, 64))
+    with TemporaryDirectory(prefix="tierflow-warm-") as folder:
+        for kind in (np.uint8, np.uint16):
+            path = Path(folder) / f"{np.dtype(kind).name}.tif"
+            tifffile.imwrite(path, noise.astype(kind))
+            measure_object(load(path), object_id="", extractors=extractors, max_plane_mb=1)
 
 
 def _end_with_thread_of(parent: int) -> None:

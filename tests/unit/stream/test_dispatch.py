@@ -46,8 +46,10 @@ class Committer:
         self.ledger = ledger
         self.seen = []
         self.problems = []
+        self.before = lambda batch: None
 
     def commit(self, batch):
+        self.before(batch)
         if self.problems:
             raise self.problems.pop(0)
         table = tables.read(arguments("extract", batch.folder, shard=batch.shard)["table"])
@@ -186,6 +188,28 @@ def test_a_full_disk_counts_against_nobody(world):
     here.until(here.ended)
     assert {(row.state, row.attempts) for row in here.ledger.rows("1")} == {(State.DONE, 0)}
     assert len(here.ledger.query("SELECT id FROM batches")) == 1
+
+
+def test_a_full_disk_gives_no_batch_up_whose_files_a_tier_has_taken(world):
+    """Others could be committed meanwhile; but measured anew, these would seem lost."""
+    here = world(stream={"batches": {"max_objects": 1, "workers": 2}})
+    failures = []
+
+    def before(batch):
+        if batch.number != 1:
+            # The first one is tried again while this is committed.
+            time.sleep(0.3)
+        elif len(here.committer.seen) < 2:
+            (here.root / "0001.tif").unlink(missing_ok=True)
+            failures.append(time.monotonic())
+            raise TryAgainError(28, "No space left on device")
+
+    here.committer.before = before
+    here.add(1, 2, 3)
+    here.until(here.ended)
+    assert {(row.state, row.attempts) for row in here.ledger.rows("1")} == {(State.DONE, 0)}
+    assert len(here.committer.seen) == len(here.ledger.query("SELECT id FROM batches")) == 3
+    assert len(failures) > 1
 
 
 def test_an_input_that_is_away_is_waited_for(world):

@@ -147,6 +147,19 @@ def test_after_a_pause_of_its_own_the_watching_process_waits_anew(tmp_path: Path
     assert until(pool).kind == "died"
 
 
+def test_that_nobody_works_is_said_once(
+    tmp_path: Path, pool: OutsidePool, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Whoever sets it up may forget the other half."""
+    monkeypatch.setattr(outside_pool, "_REMIND_S", 0.1)
+    send(pool, tmp_path, 1)
+    for _ in range(4):
+        assert pool.events() == []
+        time.sleep(0.1)
+    assert len(caplog.messages) == 1
+    assert f"tierflow work {tmp_path}" in caplog.text
+
+
 def test_clocks_of_file_servers_do_not_matter(tmp_path: Path, pool: OutsidePool) -> None:
     """A beat with a time long ago is a beat."""
     send(pool, tmp_path, 1)

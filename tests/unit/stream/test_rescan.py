@@ -4,6 +4,7 @@ import errno
 import os
 import socket
 import time
+from dataclasses import replace
 
 import pytest
 
@@ -446,6 +447,20 @@ def test_a_mount_inside_the_root_that_is_gone_loses_nothing(world, monkeypatch):
     assert look.unmounted == ["m"]
     monkeypatch.setattr(inner, "_is_mounted", lambda top: True)
     assert world.rescan.full().counted.lost == 1
+
+
+@pytest.mark.parametrize("look", ["full", "hint"])
+def test_a_root_that_is_on_another_device_after_a_mount_is_no_mount_inside_itself(world, look):
+    world.put("p/x/a.tif")
+    world.rescan.full()
+    tree = world.rescan._tree
+    tree.update({folder: replace(state, device=state.device + 1) for folder, state in tree.items()})
+    world.put("p/x/b.tif")
+    if look == "hint":
+        world.hint(folders=["p/x"])
+    assert world.rescan.full().unmounted == []
+    assert world.ledger.fact("inner_mounts", []) == []
+    assert world.paths() == [b"p/x/a.tif", b"p/x/b.tif"]
 
 
 def test_a_new_file_is_in_the_order_of_its_time(world):
