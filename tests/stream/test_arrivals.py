@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import subprocess
 import sys
 import time
@@ -110,7 +111,11 @@ def test_a_file_that_was_moved_away_may_come_again_under_its_name(watching):
         path.read_bytes() for folder in (here.root, here.output) for path in folder.rglob("*.tif*") if path.is_file()
     }
     assert {first, second} <= kept
-    assert [record["path"] for record in records(here.output)] == ["a.tif"]
+    [record] = records(here.output)
+    assert record["sha256"] == hashlib.sha256(second).hexdigest()
+    assert (here.output / record["destination"]).read_bytes() == second
+    assert "an older version of the file stays at" in record["problem"]
+    assert not (here.root / "a.tif").exists()
 
 
 @pytest.mark.parametrize("whole", [True, False], ids=["renamed", "written over"])

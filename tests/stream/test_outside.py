@@ -162,14 +162,14 @@ def test_snakemake_measures_and_ends_by_itself(watching, elsewhere):
     here.write(*names[:3])
     here.until(lambda: here.counts()[State.RUNNING] >= 1)
     few = elsewhere.snakemake(here.output, batches=3)
-    assert few.wait(120) == 0, elsewhere.said()
+    assert few.wait(300) == 0, elsewhere.said()
     here.until_done(3)
     here.write(*names[3:])
     rest = elsewhere.snakemake(here.output, batches=500)
     here.until_done(10)
     assert rest.poll() is None
     assert here.stop() == 0
-    assert rest.wait(60) == 0, elsewhere.said()
+    assert rest.wait(120) == 0, elsewhere.said()
     assert found(here.output) == names
     verify(here.output)
 
@@ -189,6 +189,6 @@ def test_a_job_of_snakemake_that_is_killed_costs_one_more_try(watching, elsewher
     here.until_done(3)
     assert here.stop() == 0
     # One of its jobs has failed.
-    assert engine.wait(60) == 1
+    assert engine.wait(120) == 1
     assert here.counts()[State.DONE] == 3
     assert found(here.output) == names

@@ -29,6 +29,7 @@ from tierflow.stream.mounts import mode_for, read_mounts
 from tierflow.stream.naming import StreamNames
 from tierflow.stream.roots import FACT as ROOT
 from tierflow.stream.states import State
+from tierflow.stream.taken import was_taken
 
 if TYPE_CHECKING:
     import sqlite3
@@ -65,6 +66,7 @@ class _Found(NamedTuple):
     waits: list[tuple[Row, Wait]]
     changed: list[tuple[Row, Seen, Wait]]
     lost: list[Row]
+    taken: list[Row]
 
 
 class Readiness:
@@ -111,8 +113,11 @@ class Readiness:
 
     def _look_at(self, rows: Sequence[Row], now: float) -> list[tuple[Whole, Member, Place]]:
         """Look at some files and write down what was found; returns those that joined their series."""
-        found = _Found([], [], [])
+        found = _Found([], [], [], [])
         whole = self._whole(self._quiet(rows, now, found), now, found)
+        # Where they are now, they are complete: they had been measured.
+        read = self.names.names(found.taken) if found.taken else []
+        whole += [Whole(row, names, None) for row, (names, _) in zip(found.taken, read, strict=True)]
         alone, members = self._gather.sort(whole)
         with self._ledger.transaction() as db:
             self._store(db, found, now)
@@ -161,7 +166,9 @@ class Readiness:
             found.waits.append((row, Wait(now + _AWAY_S, f"can't be looked at ({error.strerror})")))
             return None
         if seen is None:
-            if self._root_is_there():
+            if was_taken(self._ledger.output, row.object_id, row.shard):
+                found.taken.append(row)
+            elif self._root_is_there():
                 found.lost.append(row)
             else:
                 found.waits.append((row, Wait(now + _AWAY_S, "the input folder isn't there")))
@@ -233,7 +240,7 @@ class Readiness:
         db.executemany(_READY, values)
 
     def _release(self, touched: Iterable[Place], now: float) -> None:
-        found = _Found([], [], [])
+        found = _Found([], [], [], [])
 
         def sound(rows: Sequence[Row]) -> set[int]:
             return {row.id for row in rows if self._look(row, now, found) is not None}

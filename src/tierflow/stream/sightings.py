@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from tierflow.io.identity import display_path, object_id
 from tierflow.stream.ledger import insert_news
 from tierflow.stream.states import State
+from tierflow.stream.taken import was_taken
 
 if TYPE_CHECKING:
     import sqlite3
@@ -45,6 +46,7 @@ class Known(NamedTuple):
     handled_size: int | None
     handled_mtime_ns: int | None
     object_id: str
+    shard: int | None = None
 
 
 COLUMNS = ", ".join(Known._fields)
@@ -191,13 +193,15 @@ class Sightings:
         return counted
 
     def lose(self, rows: Iterable[Known], *, still: Callable[[], bool]) -> Counted:
-        """Mark objects whose files are gone, unless they were handled or are just being handled.
+        """Mark objects whose files are gone, unless they were handled or are just being handled, or a tier has them.
 
         Args:
             rows: The objects.
             still: Asked last of all whether the root is healthy; if not, nothing is marked.
         """
-        ids = [row.id for row in rows if row.state in _LOSABLE]
+        output = self.ledger.output
+        gone = (row for row in rows if row.state in _LOSABLE)
+        ids = [row.id for row in gone if not was_taken(output, row.object_id, row.shard)]
         counted = Counted()
         if not ids or not still():
             return counted

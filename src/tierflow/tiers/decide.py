@@ -64,6 +64,10 @@ def decide(journal: Journal, want: Want, driver: TierDriver) -> Decision:
         here, there = look(want.source), look(journal.path_of(placed.destination))
         if there is None:
             return _without_destination(journal, want, driver, placed, here)
+        if placed.consumes and here is not None and _other_bytes(want, placed):
+            # A new file has come to where the former one was taken away from.
+            older = f"an older version of the file stays at {journal.path_of(placed.destination)}"
+            return _first(want, driver, problem=older)
         if not driver.places or (placed.consumes and not driver.consumes):
             return Decision("restore")
         if placed.wanted == journal.text_of(want.wanted):
@@ -79,13 +83,18 @@ def _failed(problem: str, destination: Place | None = None) -> Decision:
     return Decision("rest", Outcome("failed", destination, problem))
 
 
-def _first(want: Want, driver: TierDriver) -> Decision:
-    """Decide for an object that is at its source only."""
+def _other_bytes(want: Want, placed: Entry) -> bool:
+    """Tell whether what was measured isn't what was placed."""
+    return None not in (want.sha256, placed.sha256) and want.sha256 != placed.sha256
+
+
+def _first(want: Want, driver: TierDriver, *, problem: str | None = None) -> Decision:
+    """Decide for an object that is at its source only, or counts as if it were."""
     here = look(want.source)
     if here is None:
         return _failed(f"{want.source} isn't there any more: run again so that the input is scanned anew")
     if not driver.places:
-        return Decision("rest", Outcome("kept"))
+        return Decision("rest", Outcome("kept", None, problem))
     if driver.consumes and isinstance(want.source, StorePath):
         return _failed(f"{want.source} can't be taken away from its store: choose the driver `copy` or `none`")
     if driver.consumes and not _may_write(want.source.parent):
@@ -93,7 +102,7 @@ def _first(want: Want, driver: TierDriver) -> Decision:
             f"can't take files out of {want.source.parent}: give write permission there, "
             "or choose the driver `copy` or `link`"
         )
-    return _unless_changed(want, here)
+    return _unless_changed(want, here, problem)
 
 
 def _may_write(folder: Place) -> bool:
@@ -148,7 +157,7 @@ def _standing(journal: Journal, want: Want, placed: Entry, here: os.stat_result 
     rest = Decision("rest", Outcome("placed", destination))
     if not placed.consumes and placed.how != "copy":
         return _standing_link(journal, want, placed, here)
-    fresh_hash = None not in (want.sha256, placed.sha256) and want.sha256 != placed.sha256
+    fresh_hash = _other_bytes(want, placed)
     if is_ours(journal, placed) and not fresh_hash:
         return rest
     if want.sha256 is not None and has_content(destination, sha256=want.sha256, stamp=None):
