@@ -4,9 +4,12 @@ No other module gets any: half of the dependencies' files are never imported.
 """
 
 import importlib
+import importlib.util
 import pkgutil
+import py_compile
 import subprocess
 import sys
+from pathlib import Path
 
 import tierflow
 
@@ -42,3 +45,10 @@ importlib.import_module("PIL.Image").init()
 # What only a page of help, and Snakemake's own command line, import.
 for command in (("tierflow", "--help"), ("tierflow", "job", "--help"), ("snakemake", "--version")):
     subprocess.run([sys.executable, "-m", *command], stdout=subprocess.DEVNULL, check=True)
+
+# By content, not by time of change: a builder may take the sources from a layer that it made at another time.
+unchecked = py_compile.PycInvalidationMode.UNCHECKED_HASH
+for made in (path for root in {sys.prefix, sys.base_prefix} for path in Path(root).rglob("*.pyc")):
+    source = importlib.util.source_from_cache(str(made))
+    if Path(source).exists():
+        py_compile.compile(source, cfile=str(made), doraise=True, invalidation_mode=unchecked)

@@ -323,7 +323,7 @@ def test_commands_are_the_command_line_s(name):
 def test_the_parser_would_notice():
     from cyclopts.exceptions import CycloptsError
 
-    for wrong in (["run", "/images", "--outptu", "x"], ["serve"], ["serve", "x", "--port", "many"]):
+    for wrong in (["run", "/images", "--outptu", "x"], ["serve", "x", "--prot", "1"], ["serve", "x", "--port", "many"]):
         with pytest.raises(CycloptsError):
             parse(wrong)
 
