@@ -13,7 +13,7 @@ from tierflow.errors import ConfigError, InputMissingError
 from tierflow.io.identity import object_id
 from tierflow.scan import store
 from tierflow.steps.scan import run
-from tierflow.tiers import journal
+from tierflow.tiers import whereabouts
 
 
 class Lab:
@@ -63,7 +63,7 @@ def lab(tmp_path):
 def moved(monkeypatch):
     """Objects that the journal says were moved out of the input."""
     places = {}
-    monkeypatch.setattr(journal, "relocated", lambda output: places)
+    monkeypatch.setattr(whereabouts, "relocated", lambda output: places)
     return places
 
 

@@ -64,7 +64,7 @@ def test_a_tier_that_is_full_for_10_s(watching, tmp_path):
         problems = {status["service"]["problem"] for status in seen} - {None}
         assert any("make room" in problem or "No space left" in problem for problem in problems), problems
         here.until(lambda: settled(here, arriving.written))
-        assert status_of(here.output)["service"]["problem"] is None
+        here.until(lambda: status_of(here.output)["service"]["problem"] is None)
         drain(here)
         require_exact(here.output, arriving.written)
 

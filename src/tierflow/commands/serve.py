@@ -76,9 +76,12 @@ def serve(
     web = application(site, access=access, loopback_only=local, routers=[runs_router(runs)] if runs else [])
     logging.basicConfig(level=logging.WARNING, stream=sys.stderr, format="tierflow: %(asctime)s %(message)s")
     server = Server(web.application, host=host, port=port, stopping=web.end)
-    _tell(server.url, host=host, port=server.port, open_to_all=not local and tokens is None, own=own)
+
+    def tell() -> None:
+        _tell(server.url, host=host, port=server.port, open_to_all=not local and tokens is None, own=own)
+
     try:
-        server.listen()
+        server.listen(started=tell)
     finally:
         if runs:
             runs.close()

@@ -109,6 +109,7 @@ class Server(uvicorn.Server):
     def __init__(self, application: Any, *, host: str, port: int, stopping: Callable[[], None]) -> None:
         self._socket = _bound(host, port)
         self._stopping = stopping
+        self._started: Callable[[], None] = lambda: None
         super().__init__(
             uvicorn.Config(
                 application,
@@ -139,9 +140,19 @@ class Server(uvicorn.Server):
         name = str(self._socket.getsockname()[0])
         return f"http://[{name}]:{self.port}/" if ":" in name else f"http://{name}:{self.port}/"
 
-    def listen(self) -> None:
-        """Answer until the end."""
+    def listen(self, *, started: Callable[[], None] = lambda: None) -> None:
+        """Answer until the end.
+
+        Args:
+            started: Called once requests are answered, and Ctrl+C ends the server in good order.
+        """
+        self._started = started
         self.run(sockets=[self._socket])
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Begin to answer."""
+        await super().startup(sockets)
+        self._started()
 
     def close(self) -> None:
         """Leave the address; needed where `listen` was never called."""
