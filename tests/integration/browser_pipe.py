@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "chrome")
-FLAGS = (
+COMMON_FLAGS = (
     "--headless",
     "--no-sandbox",
     "--disable-gpu",
@@ -24,10 +24,8 @@ FLAGS = (
     "--disable-default-apps",
     "--disable-extensions",
     "--disable-sync",
-    "--disable-dev-shm-usage",
-    "--hide-scrollbars",
-    "--remote-debugging-pipe",
 )
+FLAGS = (*COMMON_FLAGS, "--disable-dev-shm-usage", "--hide-scrollbars", "--remote-debugging-pipe")
 PATIENCE_S = 60.0
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pytest
+from browser_pipe import BROWSERS, COMMON_FLAGS
 from PIL import Image
 
 from tierflow import tables
@@ -23,21 +24,7 @@ from tierflow.report.source import TableSource
 
 pytestmark = pytest.mark.browser
 
-BROWSERS = ("chromium", "chromium-browser", "google-chrome", "chrome")
-FLAGS = (
-    "--headless",
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-default-apps",
-    "--disable-extensions",
-    "--disable-sync",
-    "--enable-logging=stderr",
-    "--virtual-time-budget=4000",
-)
+FLAGS = (*COMMON_FLAGS, "--enable-logging=stderr", "--virtual-time-budget=4000")
 # Without a dot, which no feature's name may hold.
 ATTACK = "document['documentElement']['dataset']['hacked']='yes'"
 HOME = "not an origin"

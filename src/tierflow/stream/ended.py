@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 
     from tierflow.stream.batch import Batch
     from tierflow.stream.ledger import Ledger
+    from tierflow.stream.look import Seen
     from tierflow.stream.pixels import Claim
-    from tierflow.stream.sources import Seen
 
 _MEMBER_COLUMNS = ("id", "object_id", "path", "seen_at", "version", "tag", "incomplete", "coalesce(missing, reason)")
 

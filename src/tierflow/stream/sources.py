@@ -3,32 +3,17 @@
 from __future__ import annotations
 
 import os
-import stat
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from tierflow.errors import TryAgainError, is_passing
 from tierflow.stream import roots
+from tierflow.stream.look import look as look_at
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from tierflow.stream.ledger import Ledger
-
-
-@dataclass(frozen=True, slots=True)
-class Seen:
-    """What a look at a file found, as a scan sees it.
-
-    Attributes:
-        size: Bytes; of the target where a link leads to a file.
-        mtime_ns: Time of last change in ns since 1970; the later of link and target.
-        inode: Number of the entry itself.
-    """
-
-    size: int
-    mtime_ns: int
-    inode: int
+    from tierflow.stream.look import Seen
 
 
 def look(root: bytes, path: bytes) -> Seen | None:
@@ -46,18 +31,11 @@ def look(root: bytes, path: bytes) -> Seen | None:
     """
     whole = os.path.join(root, path)  # noqa: PTH118 - pathlib can't hold bytes
     try:
-        own = os.lstat(whole)
+        return look_at(whole)
     except OSError as error:
         if is_passing(error):
             raise TryAgainError(f"{os.fsdecode(whole)}: {error.strerror}: waiting for the disk or share") from error
         return None
-    if not stat.S_ISLNK(own.st_mode):
-        return Seen(own.st_size, own.st_mtime_ns, own.st_ino)
-    try:
-        target = os.stat(whole)  # noqa: PTH116 - as above
-    except OSError:
-        return Seen(own.st_size, own.st_mtime_ns, own.st_ino)
-    return Seen(target.st_size, max(own.st_mtime_ns, target.st_mtime_ns), own.st_ino)
 
 
 def leads_to_file(root: bytes, path: bytes) -> bool:
