@@ -141,7 +141,7 @@ class Service:
             self._note("running")
             self._start(parts)
             self._show.start(f"watching {self._root}; results in {self._output}; end with Ctrl-C")
-            parts.callback(lambda: self._show.stop(f"ended: {self._line()}"))
+            parts.callback(lambda: self._show.stop(f"ended: {self._line() or 'there was no image'}"))
             while not self._is_over(asked):
                 self._turn()
             self._finish()
