@@ -7,7 +7,7 @@ import shutil
 
 import numpy as np
 import pytest
-from pods import ROOT, pod
+from pods import ROOT, pod, writable
 
 from tierflow.features.base import FeatureSettings
 from tierflow.features.image_quality import ImageQuality
@@ -31,10 +31,11 @@ def cellprofiler_image(cluster) -> str:
 def test_it_measures_what_tierflow_measures(cellprofiler_image, module_kubectl, tmp_path):
     images = sorted((ROOT / "examples" / "plate").rglob("*w1*.tif"))
     (plane,) = planes(load(images[0]), max_plane_mb=100)
-    np.save(tmp_path / "plane.npy", plane.pixels)
-    shutil.copy(ROOT / "benchmarks" / "cellprofiler_module.py", tmp_path)
+    shared = writable(tmp_path / "shared")
+    np.save(shared / "plane.npy", plane.pixels)
+    shutil.copy(ROOT / "benchmarks" / "cellprofiler_module.py", shared)
     command = ["python", "/io/cellprofiler_module.py", "/io/plane.npy", "1", str(SCALE_PX)]
-    spec = pod(command, image=cellprofiler_image, volumes={"/io": tmp_path})
+    spec = pod(command, image=cellprofiler_image, volumes={"/io": shared})
     code, log = module_kubectl.run_pod("cellprofiler", spec, timeout_s=300)
     assert code == 0, log
     theirs = json.loads(log.strip().splitlines()[-1])["values"]
