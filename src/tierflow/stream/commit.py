@@ -154,14 +154,18 @@ class Committer:
             why: Why, in words.
 
         Raises:
-            TryAgainError: if a tier or the disk is full or away: the same call may work later.
+            TryAgainError: if a tier, the disk or the input is full or away: the same call may work later.
             ConfigError: if a driver refuses.
         """
+        root = self._root(self.config.input or "")
+        root.require()
         for number, numbers in sorted(homes_of(self.ledger, ids).items()):
             shard = shard_name(number)
             with self.lock, mapped(self.output):
                 try:
-                    placed = retier_shard(self.shards, self.placing, shard, list(numbers), tier=tier, why=why)
+                    placed = retier_shard(
+                        self.shards, self.placing, shard, list(numbers), tier=tier, why=why, on_problem=root.require
+                    )
                 except BaseException:
                     self.shards.forget(shard)
                     raise
@@ -283,11 +287,12 @@ class Committer:
             self.choice.policy_for(scored).save(policy_path, durable=False)
         wanted = self.placing.wanted(found["scan"], scored, choose.load(policy_path))
         placed = self.placing.place(batch.shard, wanted)
-        failed = placed.filter(pc.equal(placed["placement"], "failed"))["object_id"]
+        doubtful = placed.filter(pc.is_valid(placed["problem"]))["object_id"]
         gone = Gone()
-        if len(failed):
-            # Most are refusals of the file system, which the record tells; some are files that changed just now.
-            own = found["scan"].filter(pc.is_in(found["scan"]["object_id"], value_set=failed))
+        if len(doubtful):
+            # Most are refusals of the file system, which the record tells; some are files that changed just now, or
+            # whose share went away.
+            own = found["scan"].filter(pc.is_in(found["scan"]["object_id"], value_set=doubtful))
             gone = self._gone(batch.shard, own, found["extract"]).with_units(found["scan"])
         placed = without(placed, gone.by_id)
         tables.write_passing(paths["place"], placed)

@@ -17,7 +17,7 @@ from tierflow.stream.ledger import insert_news
 from tierflow.stream.states import State
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from tierflow.stream.fold import Shards
     from tierflow.stream.ledger import Ledger
@@ -57,7 +57,16 @@ def homes_of(ledger: Ledger, ids: Sequence[int]) -> dict[int, dict[str, int]]:
     return homes
 
 
-def retier_shard(shards: Shards, placing: Placing, shard: str, ids: Sequence[str], *, tier: str, why: str) -> pa.Table:
+def retier_shard(
+    shards: Shards,
+    placing: Placing,
+    shard: str,
+    ids: Sequence[str],
+    *,
+    tier: str,
+    why: str,
+    on_problem: Callable[[], None],
+) -> pa.Table:
     """Place objects of a shard anew and bring its place table and catalogue up to date. May be repeated.
 
     What people decided about them goes on to hold, and what couldn't be measured stays in quarantine.
@@ -69,6 +78,7 @@ def retier_shard(shards: Shards, placing: Placing, shard: str, ids: Sequence[str
         ids: Objects.
         tier: Where they belong now.
         why: Why, in words.
+        on_problem: Called where an object has a problem, before that is recorded; what it raises ends the call.
 
     Returns:
         Their rows of the place table.
@@ -93,6 +103,8 @@ def retier_shard(shards: Shards, placing: Placing, shard: str, ids: Sequence[str
         for text, decision, chosen in zip(wanted.why, wanted.decisions, wanted.policy_tiers, strict=True)
     ]
     placed = placing.place(shard, replace(wanted, why=said))
+    if placed["problem"].null_count < placed.num_rows:
+        on_problem()
     records = own["catalogue"]
     for column in tables.PLACE.names:
         position = records.schema.get_field_index(column)

@@ -181,18 +181,38 @@ def _outlives_target(journal: Journal, want: Want, placed: Entry) -> bool:
 def _standing_link(journal: Journal, want: Want, placed: Entry, here: os.stat_result | None) -> Decision:
     destination = journal.path_of(placed.destination)
     if here is None:
-        problem = f"{want.source} isn't there any more: {destination} is what is left of it"
-        return Decision("rest", Outcome("placed", destination, problem))
+        return _left_over(want, placed, destination)
     rest = Decision("rest", Outcome("placed", destination))
     if same_target(destination, want.source) or _outlives_target(journal, want, placed):
         if want.sha256 is not None and want.sha256 != placed.sha256:
-            return Decision("note", rest.outcome, entry=replace(placed, state="cleared", sha256=want.sha256))
+            return Decision("note", rest.outcome, entry=_written_again(want, placed, destination))
         return rest
     source_is_other_file = placed.origin_stamp is None or here.st_ino != placed.origin_stamp.ino
     if source_is_other_file:
         return _unless_changed(want, here, f"an older version of the file stays at {destination}")
     problem = f"{destination} was replaced since it was placed: it was left as it is"
     return Decision("rest", Outcome("placed", destination, problem))
+
+
+def _written_again(want: Want, placed: Entry, destination: Place) -> Entry:
+    """Return what the journal says of a link from now on: it leads to the same file, which has other bytes."""
+    stamp = Stamp.of(lstat(destination))
+    return replace(placed, state="cleared", sha256=want.sha256, stamp=stamp, size=stamp.size)
+
+
+def _left_over(want: Want, placed: Entry, destination: Place) -> Decision:
+    """Decide for a link whose source isn't there any more."""
+    problem = f"{want.source} isn't there any more: {destination} is what is left of it"
+    outcome = Outcome("placed", destination, problem)
+    if not _other_bytes(want, placed):
+        return Decision("rest", outcome)
+    if has_content(destination, sha256=want.sha256, stamp=None):
+        return Decision("note", outcome, entry=_written_again(want, placed, destination))
+    return _failed(
+        f"{want.source} isn't there any more, and {destination} doesn't hold what was measured: "
+        "put it back, or run again to scan the input anew",
+        destination,
+    )
 
 
 def _other_place(journal: Journal, want: Want, placed: Entry, here: os.stat_result | None) -> Decision:

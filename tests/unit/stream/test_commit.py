@@ -16,6 +16,7 @@ from tierflow.corrections import Decision
 from tierflow.errors import InputMissingError, TryAgainError
 from tierflow.stream import fold
 from tierflow.stream.fold import TABLES, table_paths
+from tierflow.tiers.verify import verify
 
 
 @pytest.fixture
@@ -162,6 +163,73 @@ def test_nothing_is_lost_when_the_whole_input_went_away(world: StreamWorld) -> N
     aside.rename(world.input)
     world.committer.commit(batch)
     assert world.states()["b.tif"] == "done"
+
+
+@pytest.mark.parametrize("same_bytes", [False, True])
+def test_a_share_that_goes_away_while_files_are_placed_is_waited_for(
+    world: StreamWorld, monkeypatch, same_bytes
+) -> None:
+    """Neither a record nor the journal says of a file that it is gone, or is still what it was."""
+    world.write("a.tif", seed=1)
+    world.commit("a.tif")
+    path = world.write("a.tif", seed=1 if same_bytes else 2)
+    os.utime(path, ns=(1, 1))
+    batch = world.measured("a.tif")
+    place = world.committer.placing.place
+    aside = world.base / "aside"
+
+    def unmounted(shard, wanted):
+        world.input.rename(aside)
+        world.input.mkdir()
+        return place(shard, wanted)
+
+    monkeypatch.setattr(world.committer.placing, "place", unmounted)
+    with pytest.raises(TryAgainError, match="went away"):
+        world.committer.commit(batch)
+    monkeypatch.undo()
+    world.input.rmdir()
+    aside.rename(world.input)
+    world.committer.commit(batch)
+    assert world.states() == {"a.tif": "done"}
+    assert world.table("catalogue")["problem"] == [None]
+    assert verify(world.output).ok
+
+
+@pytest.mark.parametrize("when", ["before", "meanwhile"])
+def test_no_tier_is_changed_while_the_share_is_away(world: StreamWorld, monkeypatch, when) -> None:
+    """The record goes on to say where the file is."""
+
+    def other_device(*_args, **_kwargs):
+        raise OSError(errno.EXDEV, "other device")
+
+    monkeypatch.setattr(os, "link", other_device)
+    world.write("a.tif")
+    world.commit("a.tif")
+    before = world.table("catalogue")
+    aside = world.base / "aside"
+    place = world.committer.placing.place
+
+    def unmount():
+        world.input.rename(aside)
+        world.input.mkdir()
+
+    def unmounted(shard, wanted):
+        unmount()
+        return place(shard, wanted)
+
+    if when == "before":
+        unmount()
+    else:
+        monkeypatch.setattr(world.committer.placing, "place", unmounted)
+    with pytest.raises(TryAgainError, match="went away"):
+        world.committer.replace_tier([1], "B", "better ones came")
+    assert world.table("catalogue") == before
+    monkeypatch.setattr(world.committer.placing, "place", place)
+    world.input.rmdir()
+    aside.rename(world.input)
+    world.committer.replace_tier([1], "B", "better ones came")
+    assert (world.table("catalogue")["tier"], world.table("catalogue")["problem"]) == (["B"], [None])
+    assert verify(world.output).ok
 
 
 def test_an_incomplete_object_says_so_also_after_it_is_scored_again(world: StreamWorld) -> None:

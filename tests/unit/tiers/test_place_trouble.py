@@ -209,6 +209,26 @@ def test_source_that_may_not_be_removed_stays_the_only_one(world, monkeypatch, f
     assert {row["problem"] for row in world.place().values()} == {None}
 
 
+@pytest.mark.parametrize("far", [False, True], ids=["hard link", "symbolic link"])
+def test_source_that_goes_away_after_a_new_version_of_it_was_measured(world, monkeypatch, far):
+    """The journal never holds the hash of former bytes while the record holds that of new ones."""
+    world.measure()
+    if far:
+        failing(monkeypatch, "link", errno.EXDEV, when=lambda path, _: str(path).startswith(str(world.input)))
+    world.place()
+    source, aside = world.source("0.tif"), world.base / "aside"
+    source.write_bytes(b"written later")
+    world.measure()
+    source.rename(aside)
+    row = world.place()["0.tif"]
+    assert "isn't there any more" in row["problem"]
+    assert row["placement"] == ("failed" if far else "placed")
+    aside.rename(source)
+    row = world.place()["0.tif"]
+    assert (row["placement"], row["problem"]) == ("placed", None)
+    assert verify(world.output).ok
+
+
 def test_source_that_changes_after_it_was_copied_stays(world, monkeypatch):
     """Between the verified copy and the removal, another program writes to the source."""
     world.drivers["A"] = "move"
