@@ -20,7 +20,7 @@ from pathlib import Path
 
 import numpy as np
 from scale import make_images
-from watching import Arrivals, memory_mb, status, tierflow, until, watching
+from watching import Arrivals, memory_mb, own_memory_mb, status, tierflow, until, watching
 
 LOOK_S = 0.005
 
@@ -92,7 +92,7 @@ def throughput(root: Path, options: argparse.Namespace) -> None:
 
 
 def memory(root: Path, options: argparse.Namespace) -> None:
-    """Print memory at several numbers of objects, and the slope over the second half."""
+    """Print memory, without shared libraries, at several numbers of objects, and the slope over the second half."""
     images, output = root / "images", root / "results"
     images.mkdir(parents=True)
     source = root / "source"
@@ -111,7 +111,7 @@ def memory(root: Path, options: argparse.Namespace) -> None:
                 made += 1
             goal = min((len(points) + 1) * options.step, options.objects)
             until(lambda goal=goal: _done(output) >= goal, seconds=3600, every_s=2)
-            points.append((_done(output), *memory_mb(process)))
+            points.append((_done(output), *own_memory_mb(process)))
             print(f"| {points[-1][0]:,} | {points[-1][1]:.0f} | {points[-1][2]:.0f} |", flush=True)
     late = np.array(points[len(points) // 2 :])
     slopes = [np.polyfit(late[:, 0], late[:, column], 1)[0] * 10_000 for column in (1, 2)]

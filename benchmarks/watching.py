@@ -14,7 +14,7 @@ import psutil
 import pyarrow.parquet as pq
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
 TIERFLOW = (sys.executable, "-m", "tierflow")
 
@@ -49,11 +49,31 @@ def watching(
 
 def memory_mb(process: subprocess.Popen[bytes]) -> tuple[float, float]:
     """Return the memory of the watching process and of all its children, in MB (proportional set size)."""
+    return _of_all(process, lambda each: float(each.memory_full_info().pss))
+
+
+def own_memory_mb(process: subprocess.Popen[bytes]) -> tuple[float, float]:
+    """Return the memory of the watching process and of all its children, in MB, without what libraries take.
+
+    Libraries are shared: a process' part of them grows by 10 MB when others on the machine end.
+    """
+    return _of_all(process, _anonymous_bytes)
+
+
+def _anonymous_bytes(process: psutil.Process) -> float:
+    try:
+        text = Path(f"/proc/{process.pid}/smaps_rollup").read_text(encoding="ascii")
+    except OSError:
+        return float(process.memory_full_info().uss)
+    return next(float(line.split()[1]) * 1024 for line in text.splitlines() if line.startswith("Pss_Anon:"))
+
+
+def _of_all(process: subprocess.Popen[bytes], measure: Callable[[psutil.Process], float]) -> tuple[float, float]:
     one = psutil.Process(process.pid)
     sizes = []
     for each in (one, *one.children(recursive=True)):
         try:
-            sizes.append(each.memory_full_info().pss / 1e6)
+            sizes.append(measure(each) / 1e6)
         except psutil.NoSuchProcess:
             continue
     return sizes[0], sum(sizes[1:])

@@ -129,7 +129,9 @@ class Publisher:
     def _send(self, shard: str) -> bool:
         with self._lock:
             marked = self._dirty.pop(shard, None)
-        self._sent_at[shard] = time.monotonic()
+        now = time.monotonic()
+        # Weeks bring thousands of shards; only those sent a moment ago have to wait.
+        self._sent_at = {name: at for name, at in self._sent_at.items() if now - at < PACE_S} | {shard: now}
         try:
             self._publish(shard)
         except InputMissingError:

@@ -14,9 +14,9 @@ from tierflow.errors import ConfigError, TryAgainError
 from tierflow.steps import publish as publish_step
 from tierflow.stream import publisher as module
 from tierflow.stream.publisher import Publisher
+from waiting import until
 
 URL = {"catalogue": {"elasticsearch": {"url": "http://localhost:9"}}}
-WAIT_S = 10.0
 
 
 class Server:
@@ -46,13 +46,6 @@ def server(monkeypatch) -> Server:
     monkeypatch.setattr(module, "PACE_S", 0.1)
     monkeypatch.setattr(module, "BACKOFF_MOST_S", 0.1)
     return made
-
-
-def until(condition) -> None:
-    end = time.monotonic() + WAIT_S
-    while not condition():
-        assert time.monotonic() < end, "waited in vain"
-        time.sleep(0.01)
 
 
 def test_changed_shards_are_sent_and_each_at_its_pace(tmp_path: Path, server: Server) -> None:
@@ -140,3 +133,18 @@ def test_without_a_server_nothing_is_done(tmp_path: Path, server: Server) -> Non
     publisher.stop()
     assert world.ledger.fact("publish")["state"] == "off"
     assert not server.sent
+
+
+def test_of_thousands_of_shards_only_the_latest_are_remembered(tmp_path: Path, server: Server, monkeypatch) -> None:
+    """A stream fills shards for weeks: what was sent long ago isn't kept in mind."""
+    passed = iter(range(10_000))
+    monkeypatch.setattr(module, "PACE_S", 10)
+    monkeypatch.setattr(module.time, "monotonic", lambda: float(next(passed)))
+    world = StreamWorld(tmp_path, URL)
+    publisher = Publisher(world.ledger, world.config, world.output)
+    (world.output / module._CONFIG).parent.mkdir(parents=True, exist_ok=True)
+    module.config_io.write(world.output / module._CONFIG, world.config)
+    for number in range(500):
+        publisher._send(f"{number:05d}")
+    assert len(server.sent) == 500
+    assert 1 <= len(publisher._sent_at) <= 10
