@@ -13,6 +13,8 @@ import time
 from contextlib import contextmanager
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from browser_pipe import Browser, find_browser
 
@@ -186,7 +188,12 @@ def test_what_happens_is_seen_without_reloading(browser, output, ledger, rows):
         add(ledger, "fresh.tif", fresh, state="done")
         browser.until("document.getElementById('done').textContent == '8'")
         browser.until(f"{texts('#latest .name')}.includes('fresh.tif')")
+        another = next(row for row in rows if row["object_id"] not in known | {fresh["object_id"]})
+        add(ledger, "half.tif", another, state="waiting")
+        browser.until(f"{texts('#reasons li')}.some((words) => words.endsWith('(such as half.tif)'))")
         assert browser.evaluate(texts("#service [data-words]")) == ["running"]
+        ledger.note(watcher={"state": "ok", "mode": "events", "left_out_message": "100 .czi files were left out"})
+        browser.until(f"{texts('#reasons li')}.includes('100 .czi files were left out')")
         ledger.note(watcher={"state": "root_lost", "message": "<b>the share is away</b>: mount it", "mode": "polling"})
         browser.until(f"{texts('#watcher [data-words]')}[0].includes('<b>the share is away</b>: mount it')")
 
@@ -203,6 +210,22 @@ def test_plates_and_search(browser, output, ledger):
         browser.evaluate(search % "nothing:here")
         browser.until("!document.getElementById('q-problem').hidden")
         assert "nothing" in browser.evaluate(texts("#q-problem"))[0]
+
+
+def test_a_plate_without_wells_has_no_grid(browser, output, ledger):
+    for path in (output / "catalogue").glob("*.parquet"):
+        table = pq.read_table(path)
+        for name, value in (("plate", "."), ("well", None)):
+            field = table.schema.field(name)
+            column = pa.array([value] * len(table), pa.string()).cast(field.type)
+            table = table.set_column(table.schema.get_field_index(name), field, column)
+        pq.write_table(table, path)
+    with serving(output) as (address, _):
+        browser.open(f"{address}/live/1/")
+        browser.until(f"{texts('#well')}[0].includes('tell no well')")
+        shown = "[...document.getElementById('plate-box').children].filter((each) => each.checkVisibility())"
+        assert browser.evaluate(f"{shown}.map((each) => each.id)") == ["well"]
+        assert browser.evaluate(texts("#plate option")) == ["example plate (19)"]
 
 
 def test_an_operator_logs_in_and_acts(browser, output, ledger, rows):

@@ -61,6 +61,8 @@ def serve(
     from tierflow.serve import access as accesses
 
     if make_token is not None:
+        if not name:
+            raise ConfigError(f"--make-token {make_token}: whose token is it? Add --name, such as --name anna")
         _print_token(accesses, make_token, name)
         return
     if not outputs:
@@ -78,6 +80,7 @@ def serve(
     server = Server(web.application, host=host, port=port, stopping=web.end)
 
     def tell() -> None:
+        _tell_empty(site.empty())
         _tell(server.url, host=host, port=server.port, open_to_all=not local and tokens is None, own=own)
 
     try:
@@ -117,6 +120,15 @@ def _access(accesses: Any, tokens: Path | None, *, allow_actions: bool, local: b
     person = accesses.Person(getpass.getuser(), accesses.Role.ADMIN)
     # Others who work on this machine reach the address as well: looking is free, acting needs what only we print.
     return accesses.Access([accesses.Token(person, accesses.digest_of(own))]), own
+
+
+def _tell_empty(folders: list[Path]) -> None:
+    """Say which folders hold nothing to show: right before the first run, else mostly a wrong folder."""
+    for folder in folders:
+        sys.stderr.write(
+            f"tierflow: {folder} holds no run and no stream yet: those that begin in it appear by themselves; if there "
+            "should be one now, give the --output of `tierflow run` or `tierflow watch`, or the folder it is in\n"
+        )
 
 
 def _tell(url: str, *, host: str, port: int, open_to_all: bool, own: str) -> None:

@@ -161,7 +161,12 @@ def _parts(found: dict[str, Any]) -> Iterator[Text | Table]:
         yield Text("The watching process is gone. Start `tierflow watch` again: nothing is lost.", style="bold red")
     watcher = found.get("watcher") or {}
     if watcher.get("state") not in (None, "ok"):
-        yield Text(f"watching: {watcher.get('state')}: {watcher.get('reason', '')}", style="bold red")
+        yield Text(f"watching: {watcher.get('state')}: {watcher.get('message', '')}", style="bold red")
+    problem = service.get("problem")
+    if problem and state not in ("stopped", "dead") and problem != watcher.get("message"):
+        yield Text(f"waits: {problem}", style="yellow")
+    if watcher.get("left_out_message"):
+        yield Text(watcher["left_out_message"], style="yellow")
     publish = found.get("publish") or {}
     if publish.get("problem"):
         yield Text(f"publishing: {publish['problem']}", style="yellow")

@@ -10,11 +10,12 @@ from typing import Annotated, Any
 from cyclopts import Parameter
 from rich.console import Console
 
-from tierflow.commands._options import ConfigFile, Dataset, Params, Settings, configured
+from tierflow.commands._options import ConfigFile, Dataset, OutputFolder, Params, Settings, configured
 from tierflow.config_io import merge, validate
 from tierflow.errors import ConfigError, InputMissingError
 from tierflow.io.remote import input_root
 from tierflow.objectstore.connect import StorePath, is_url
+from tierflow.output_folder import require_two_folders
 from tierflow.render.snakemake import resolve
 
 _LOOK_S = 1.0
@@ -26,9 +27,7 @@ def watch(
     input: Annotated[str | None, Parameter(help="Folder that images arrive in.")] = None,  # noqa: A002
     /,
     *,
-    output: Annotated[
-        str | None, Parameter(name=["--output", "-o"], help="Folder for the results; `<INPUT>-tierflow` without it.")
-    ] = None,
+    output: OutputFolder = None,
     config: ConfigFile = None,
     params: Params = None,
     dataset: Dataset = None,
@@ -49,7 +48,8 @@ def watch(
         ),
     ] = False,
     drain_after_idle: Annotated[
-        float | None, Parameter(help="End after so many seconds without anything to do.")
+        float | None,
+        Parameter(help="End after so many seconds with nothing to do; a file that isn't complete yet is waited for."),
     ] = None,
     wait_for_input: Annotated[
         bool, Parameter(negative=(), help="Wait for a folder that isn't there yet, such as a share that is mounted.")
@@ -76,14 +76,16 @@ def watch(
             f"input {source}: folders are watched, not object stores. Use `tierflow run {source}` for what is there, "
             "or let events of the store submit batches by Argo Events (docs/argo.md)"
         )
-    _log(quiet=quiet)
+    console = Console(stderr=True)
+    _log(console, quiet=quiet)
     _require(source, wait=wait_for_input)
+    require_two_folders(source, workflow.output)
     # Here, because it imports everything: a wrong option is told at once.
+    from tierflow.stream.memory import hold_tables_in_system_memory
     from tierflow.stream.service import Service
 
-    service = Service(
-        workflow.config, source, workflow.output, once=once, idle_s=drain_after_idle, console=Console(stderr=True)
-    )
+    hold_tables_in_system_memory()
+    service = Service(workflow.config, source, workflow.output, once=once, idle_s=drain_after_idle, console=console)
     return service.run()
 
 
@@ -117,8 +119,24 @@ def _require(source: Path, *, wait: bool) -> None:
         time.sleep(_LOOK_S)
 
 
-def _log(*, quiet: bool) -> None:
-    handler = logging.StreamHandler()
+class AboveTheLine(logging.Handler):
+    """Writes a record above the line of a terminal that shows how the stream stands, not into it."""
+
+    def __init__(self, console: Console) -> None:
+        super().__init__()
+        self._console = console
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write a record."""
+        try:
+            self._console.print(self.format(record), markup=False, highlight=False, soft_wrap=True)
+        except Exception:
+            # As all handlers do: what can't be logged is no reason to end.
+            self.handleError(record)
+
+
+def _log(console: Console, *, quiet: bool) -> None:
+    handler = AboveTheLine(console) if console.is_terminal else logging.StreamHandler()
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
     log = logging.getLogger("tierflow")
     log.addHandler(handler)

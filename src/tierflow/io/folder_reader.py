@@ -54,6 +54,17 @@ class Listing:
     linked: list[bytes]
 
 
+class _Skips(Walk):
+    """Passes on what is left out: counts and examples are for a scan's report, here they would grow without end."""
+
+    def __init__(self, tell: Callable[[str, str], None]) -> None:
+        super().__init__()
+        self._tell = tell
+
+    def skip(self, reason: str, path: str) -> None:
+        self._tell(reason, path)
+
+
 class FolderReader(Walker):
     """Lists folders one by one. It remembers which it has entered where links are followed: make one per look.
 
@@ -62,13 +73,20 @@ class FolderReader(Walker):
         scan: Section `scan` of the configuration.
         skip_folders: Folders that are never entered, wherever they lie.
         between: Called after every 500 entries, so that other threads get their turn in a folder of 100,000 files.
+        skipped: Called with reason and path of each entry of a listed folder that is left out.
     """
 
     def __init__(
-        self, root: Path, scan: Scan, *, skip_folders: list[Path], between: Callable[[], None] = lambda: None
+        self,
+        root: Path,
+        scan: Scan,
+        *,
+        skip_folders: list[Path],
+        between: Callable[[], None] = lambda: None,
+        skipped: Callable[[str, str], None] = lambda _reason, _path: None,
     ) -> None:
         super().__init__(root, scan, skip_folders)
-        self._between = between
+        self._between, self._skipped = between, skipped
 
     def state(self, folder: bytes) -> FolderState:
         """Return what a folder is now.
@@ -89,8 +107,8 @@ class FolderReader(Walker):
         """
         # The state comes first: what is made while the folder is listed gives it another one.
         state = self.state(folder)
+        self.found = _Skips(self._skipped)
         files, folders, linked = self.found.files, [], []  # type: ignore[var-annotated]
-        del files[:]
         prefix = folder + b"/" if folder else b""
         with os.scandir(self._absolute(folder)) as listing:
             entries = list(listing)
@@ -101,7 +119,6 @@ class FolderReader(Walker):
             for entry in chunk:
                 self._entry(entry, prefix + entry.name, folders, linked)
             self._between()
-        # Counts and examples are for the report of a scan; here they would grow without end.
         self.found = Walk()
         return Listing(state, files, folders, sorted(linked))
 

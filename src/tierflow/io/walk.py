@@ -163,7 +163,7 @@ class Walker:
         self.root = os.fsencode(root)
         self.selection = Selection(scan)
         self.follow = scan.follow_links
-        self.own = {identity for folder in skip_folders if (identity := _identity(os.fsencode(folder)))}
+        self.own = {identity for folder in skip_folders if (identity := folder_identity(os.fsencode(folder)))}
         self.found = Walk()
         self.linked: deque[bytes] = deque()
         self.seen: set[_Identity] = set()
@@ -215,7 +215,7 @@ class Walker:
     def _folder(self, path: bytes, into: list[bytes]) -> None:
         text = display_path(path)
         reason = folder_reason(self.selection, text)
-        if reason is None and self.own and _identity(self._absolute(path)) in self.own:
+        if reason is None and self.own and folder_identity(self._absolute(path)) in self.own:
             reason = OWN_FOLDER
         if reason is None and self.follow and not self._is_new(path):
             reason = SEEN_FOLDER
@@ -250,7 +250,7 @@ class Walker:
             self.found.skip(LINKED_FOLDER, text)
         elif reason := self.selection.skip_folder(text.rpartition("/")[2], text):
             self.found.skip(reason, text)
-        elif _identity(self._absolute(path)) in self.own:
+        elif folder_identity(self._absolute(path)) in self.own:
             self.found.skip(OWN_FOLDER, text)
         else:
             linked.append(path)
@@ -267,7 +267,7 @@ class Walker:
 
     def _is_new(self, path: bytes) -> bool:
         """Note a folder's identity; False when it was entered before by another path."""
-        identity = _identity(self._absolute(path))
+        identity = folder_identity(self._absolute(path))
         if identity in self.seen:
             return False
         if identity is not None:
@@ -335,12 +335,22 @@ def results_warning(folder: str) -> str:
 def warn_of_kinds(found: Walk) -> None:
     """Add warnings of images that were left out because no reader opens their kind."""
     for ending in sorted(FOREIGN_EXTENSIONS & found.extensions.keys()):
-        found.warnings.append(
-            f"{found.extensions[ending]} {ending} files were left out: tierflow doesn't read this format; "
-            "export them as OME-TIFF to have them measured"
-        )
+        found.warnings.append(foreign_warning(ending, found.extensions[ending]))
     if groups := found.skipped[ZARR_FOLDER]:
-        found.warnings.append(f"{groups} .zarr folders were left out: tierflow doesn't read OME-Zarr yet")
+        found.warnings.append(zarr_warning(groups))
+
+
+def foreign_warning(ending: str, files: int) -> str:
+    """Say that images of a format without a reader were left out, and what to do."""
+    return (
+        f"{files} {ending} files were left out: tierflow doesn't read this format; "
+        "export them as OME-TIFF to have them measured"
+    )
+
+
+def zarr_warning(groups: int) -> str:
+    """Say that folders of images were left out."""
+    return f"{groups} .zarr folders were left out: tierflow doesn't read OME-Zarr yet"
 
 
 def _no_root(root: str, error: OSError) -> str:
@@ -351,7 +361,8 @@ def _no_root(root: str, error: OSError) -> str:
     return f"input folder {root} can't be listed ({error.strerror}): ask its owner for read access"
 
 
-def _identity(path: bytes) -> _Identity | None:
+def folder_identity(path: bytes) -> _Identity | None:
+    """Return device and number of a folder, the same by whatever name; None where it can't be looked at."""
     try:
         state = os.stat(path)  # noqa: PTH116 - pathlib can't hold bytes
     except OSError:

@@ -13,6 +13,7 @@ from tierflow.catalogue.language import parse
 from tierflow.catalogue.query import And, Eq, Query, Sort
 from tierflow.config import QUARANTINE
 from tierflow.errors import InputMissingError, TierflowError
+from tierflow.io.layouts.base import folder_plate
 from tierflow.report.palette import QUARANTINE as QUARANTINE_COLOUR
 from tierflow.report.palette import tier_colours
 from tierflow.report.plates import format_of
@@ -105,7 +106,14 @@ class Live:
             "service": {**service, "words": service_words(service, now=now)},
             "watcher": {**watcher, **watcher_words(watcher, now=now)},
             "reasons": {
-                state: [{"reason": printable(each["reason"]), "objects": each["objects"]} for each in found]
+                state: [
+                    {
+                        "reason": printable(each["reason"]),
+                        "objects": each["objects"],
+                        "example": printable(each["example"]),
+                    }
+                    for each in found
+                ]
                 for state, found in slow["reasons"].items()
             },
             "arrivals": self._arrivals.read(ledger, now=now),
@@ -204,11 +212,20 @@ class Live:
             found = self._run.catalogue.facets("plate", limit=MOST_PLATES)
         except InputMissingError:
             return []
-        named = [{"plate": str(name), "shown": printable(str(name)), "objects": count} for name, count in found]
+        named = [{"plate": str(name), "shown": self._shown(str(name)), "objects": count} for name, count in found]
         return sorted(named, key=lambda each: str(each["plate"]))
 
+    def _shown(self, plate: str) -> str:
+        """Return a plate's name for people: files of the top folder whose names say no plate have the data set's."""
+        if plate != folder_plate(""):
+            return printable(plate)
+        try:
+            return printable(self._run.config().dataset_name)
+        except TierflowError:
+            return "(top folder)"
+
     def plate(self, name: str) -> dict[str, Any] | None:
-        """Return the wells of a plate; None if there is no such plate."""
+        """Return the wells of a plate, and rows and columns of its format, 0 without wells; None for no such plate."""
         if name not in {each["plate"] for each in self.plates()}:
             return None
         with self._lock:
@@ -226,11 +243,8 @@ class Live:
             | {"failed": failed.get(well, 0), "mean": _rounded(means.get(well))}
             for well, (row, column) in places.items()
         ]
-        shape = format_of(
-            max((row for row, _ in places.values()), default=1),
-            max((column for _, column in places.values()), default=1),
-        )
-        return {"plate": name, "shown": printable(name), "rows": shape[0], "columns": shape[1], "wells": wells}
+        shape = format_of(*(max(each) for each in zip(*places.values(), strict=True))) if places else (0, 0)
+        return {"plate": name, "shown": self._shown(name), "rows": shape[0], "columns": shape[1], "wells": wells}
 
 
 class _Arrivals:

@@ -88,6 +88,10 @@ class Site:
             present = set(outputs)
             return [run for output, run in self._runs.items() if output in present]
 
+    def empty(self) -> list[Path]:
+        """Return the folders that hold no run now; some may appear later."""
+        return [folder for folder in self._folders if not _outputs(folder)]
+
     def run(self, number: int) -> Run | None:
         """Return the run of that number, None if there is none."""
         return next((run for run in self.runs() if run.number == number), None)

@@ -10,15 +10,16 @@ from functools import cache
 from importlib.resources import files
 from typing import TYPE_CHECKING
 
-from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 from markupsafe import Markup
 
 from tierflow import __version__
 from tierflow.catalogue.query import Exists, Query, Sort
 from tierflow.config import QUARANTINE
 from tierflow.errors import InputMissingError, TierflowError
+from tierflow.io.layouts.base import folder_plate
 from tierflow.report.palette import QUARANTINE as QUARANTINE_COLOUR
 from tierflow.report.palette import tier_colours
+from tierflow.report.templating import environment_of
 from tierflow.report.text import counted, printable, share
 from tierflow.report.text import score as score_text
 from tierflow.stream.batch import LEDGER
@@ -26,10 +27,13 @@ from tierflow.stream.batch import LEDGER
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from jinja2 import Template
+
     from tierflow.serve.site import Run, Site
 
 PICTURES = 6
 MOST_RUNS = 100
+_UNTOLD = (None, "", folder_plate(""))
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,7 +155,7 @@ def _pictures(run: Run) -> list[tuple[str, str, str]]:
 
 
 def _words(row: dict[str, str | None]) -> str:
-    known = [printable(str(row[key])) for key in ("plate", "well", "channel") if row.get(key)]
+    known = [printable(str(row[key])) for key in ("plate", "well", "channel") if row.get(key) not in _UNTOLD]
     return " \u00b7 ".join(known) or printable(str(row["path"]))
 
 
@@ -162,12 +166,6 @@ def _style() -> str:
 
 @cache
 def _template() -> Template:
-    environment = Environment(
-        loader=PackageLoader("tierflow.serve"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
+    environment = environment_of("tierflow.serve")
     environment.globals["style"] = Markup(_style())  # noqa: S704 - our own file
     return environment.get_template("start.html.j2")

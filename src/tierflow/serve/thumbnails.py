@@ -152,7 +152,7 @@ def make(path: Path, record: dict[str, Any], config: Config) -> bytes:
 
     Raises:
         Unshown: if nothing of it can be decoded.
-        ValueError: if no pixel is a finite number.
+        ValueError: if no pixel is a finite real number.
     """
     pixels, _ = read_picture_plane(
         path,

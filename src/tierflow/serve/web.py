@@ -15,7 +15,6 @@ from urllib.parse import parse_qs
 import anyio
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
-from jinja2 import Environment, PackageLoader, StrictUndefined
 from starlette.exceptions import HTTPException
 from starlette.responses import HTMLResponse, JSONResponse, PlainTextResponse, RedirectResponse
 from starlette.responses import Response as Answer
@@ -23,6 +22,7 @@ from starlette.routing import Mount
 
 from tierflow import __version__
 from tierflow.errors import TierflowError
+from tierflow.report.templating import environment_of
 from tierflow.report.text import printable
 from tierflow.serve import live_api
 from tierflow.serve.access import SESSION_S, Access
@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from fastapi import APIRouter
+    from jinja2 import Environment
 
     from tierflow.serve.guard import Receive, Send
     from tierflow.serve.site import Run, Site
@@ -224,13 +225,7 @@ def _page(template: str, *, status: HTTPStatus = HTTPStatus.OK, **values: Any) -
 
 @cache
 def _templates() -> Environment:
-    return Environment(
-        loader=PackageLoader("tierflow.serve"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
+    return environment_of("tierflow.serve")
 
 
 def _may_go_on(request: Request, access: Access) -> Callable[[], bool]:

@@ -187,9 +187,18 @@ class Due(NamedTuple):
     again: bool
 
 
-def next_ready(ledger: Ledger, limits: Limits, speed: Speed) -> Due | None:
-    """Return the objects that are ready and whose turn is next: priority, then the time they became ready."""
-    rows = ledger.rows("state = ? ORDER BY priority DESC, ready_at, id", (State.READY,), limit=limits.objects)
+def next_ready(ledger: Ledger, limits: Limits, speed: Speed, *, newer_than: int = 0) -> Due | None:
+    """Return the objects that are ready and whose turn is next: priority, then the time they became ready.
+
+    Args:
+        ledger: The ledger.
+        limits: How much fits.
+        speed: How long they will take.
+        newer_than: Only objects with a greater number are begun with; units stay whole.
+    """
+    rows = ledger.rows(
+        "state = ? AND +id > ? ORDER BY priority DESC, ready_at, id", (State.READY, newer_than), limit=limits.objects
+    )
     if not rows:
         return None
     names = sorted({row.unit for row in rows if row.unit is not None})
@@ -211,17 +220,18 @@ def next_ready(ledger: Ledger, limits: Limits, speed: Speed) -> Due | None:
     return Due([row for unit in cut(units, limits, speed) for row in unit], home, again=False)
 
 
-def next_again(ledger: Ledger, now: float, *, longest_s: float) -> Due | None:
+def next_again(ledger: Ledger, now: float, *, longest_s: float, newer_than: int = 0) -> Due | None:
     """Return the objects that failed together and are due, the oldest first.
 
     Args:
         ledger: The ledger.
         now: Seconds since 1970.
         longest_s: Longest pause there is: one that ends later was written before the clock was set back.
+        newer_than: Only objects with a greater number are begun with.
     """
     first = ledger.rows(
-        "state = ? AND (not_before <= ? OR not_before > ?) ORDER BY not_before, id",
-        (State.FAILED, now, now + longest_s),
+        "state = ? AND +id > ? AND (not_before <= ? OR not_before > ?) ORDER BY not_before, id",
+        (State.FAILED, newer_than, now, now + longest_s),
         limit=1,
     )
     if not first:

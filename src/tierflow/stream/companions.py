@@ -88,6 +88,12 @@ class _Folder:
     again_at: float
 
 
+def is_companion(name: str) -> bool:
+    """Tell whether a file, by its name, comes with images of any kind."""
+    encoded = name.encode("utf-8", "surrogateescape")
+    return any(kind.files.fullmatch(encoded) for kind in KINDS)
+
+
 class Companions:
     """Finds companions, and remembers where they have been seen.
 

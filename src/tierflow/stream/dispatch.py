@@ -25,13 +25,13 @@ from tierflow.errors import (
 from tierflow.render.snakemake import CONFIG_FILE
 from tierflow.scan import rows as scan_rows
 from tierflow.steps.places import arguments
-from tierflow.stream.batches import MB, TARGET_S, Due, Limits, Shards, Speed, next_again, next_ready
+from tierflow.stream.batches import MB, Shards
 from tierflow.stream.commit_thread import Committed, CommitThread
 from tierflow.stream.failures import bury, give_back, give_up, is_dead, pause_s
 from tierflow.stream.flight import Flight
 from tierflow.stream.outside_pool import OutsidePool
 from tierflow.stream.sources import look
-from tierflow.stream.states import State
+from tierflow.stream.turns import Load, Turns
 from tierflow.stream.workers import Pool, default_workers
 
 if TYPE_CHECKING:
@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from tierflow.config import Config
+    from tierflow.stream.batches import Due
     from tierflow.stream.flight import Commits, Names
     from tierflow.stream.ledger import Ledger
     from tierflow.stream.workers import Event
@@ -47,8 +48,6 @@ _LOG = logging.getLogger(__name__)
 
 MOST_MEASURED = 3
 """Batches that may wait for being committed; when they do, no other is begun."""
-LEAST_S = 0.25
-"""Seconds of measuring below which a batch isn't split among workers: its commit has a fixed cost."""
 _BEAT_S = 1.0
 _SOON_S = 0.05
 _PASSING = (EXIT_TRY_AGAIN, EXIT_INPUT_MISSING)
@@ -64,6 +63,8 @@ class Dispatcher:
         committer: Commits batches, in a thread of its own.
         names: Gives the rows of the shard tables.
         wake: Called from other threads when there is something to do.
+        newer_than: Gives the number of the object after which objects may be begun, 0 for all; None: nothing, because
+            the input is away, and what is begun would be measured in vain.
 
     Attributes:
         paused: Nothing new is begun.
@@ -79,6 +80,7 @@ class Dispatcher:
         names: Names,
         *,
         wake: Callable[[], None] = lambda: None,
+        newer_than: Callable[[], int | None] = lambda: 0,
     ) -> None:
         self._ledger, self._config, self._output, self._names = ledger, config, output, names
         self._settings, self._retry = config.stream.batches, config.stream.retry
@@ -96,12 +98,12 @@ class Dispatcher:
             max_objects=self._settings.shard_objects,
             max_size=self._limit_size,
         )
-        self._speed = Speed()
+        self._newer_than = newer_than
+        self._turns = Turns(ledger, config, newer_than=newer_than)
         self._flights: dict[int, Flight] = {}
         self._happened: deque[Event | Committed] = deque()
         self._measured_at = self._committed_at = -math.inf
         self._noted_at = -math.inf
-        self._again_last = False
         self.paused = False
         self.obstacle: str | None = None
         self._pool.start()
@@ -130,6 +132,8 @@ class Dispatcher:
                     self._go_on(flight)
             gather_s = self._begin_what_fits(now)
             self._note_beats()
+            if not any(flight.tries for flight in self._flights.values()):
+                self.obstacle = None
         except TryAgainError as error:
             # The ledger can't be written to. What happened isn't forgotten: it is dealt with when that is over.
             self._hinder(error)
@@ -163,7 +167,7 @@ class Dispatcher:
     def _begin_what_fits(self, now: float) -> float:
         """Begin batches while workers wait; returns the seconds until the next may begin by itself."""
         while not self.paused and self._pool.idle() and self._has_room():
-            due, wait_s = self._next(now)
+            due, wait_s = self._turns.next(now, self._load())
             if due is None:
                 return wait_s
             if not self._begin(due):
@@ -174,53 +178,10 @@ class Dispatcher:
         committing = sum(flight.stage.endswith("commit") for flight in self._flights.values())
         return committing < MOST_MEASURED and len(self._flights) < self._pool.size + MOST_MEASURED
 
-    def _next(self, now: float) -> tuple[Due | None, float]:
-        ready = self._ledger.counts()[State.READY]
-        again = self._next_again(now) if not (ready and self._again_last) else None
-        self._again_last = again is not None
-        if again is not None:
-            return again, 0.0
-        if not ready:
-            return None, self._until_again(now)
-        wait_s = self._gather_s(ready, now)
-        if wait_s > 0:
-            return None, wait_s
-        committing = any(flight.stage == "commit" for flight in self._flights.values())
-        # Spread over the workers that wait, unless commits are what everything waits for.
-        share = TARGET_S if committing else self._speed.expected_s(objects=ready, size=0) / self._pool.idle()
-        limits = Limits(self._settings.max_objects, self._limit_size, min(max(share, LEAST_S), self._longest_s(now)))
-        return next_ready(self._ledger, limits, self._speed), 1.0
-
-    def _longest_s(self, now: float) -> float:
-        """Return the seconds of measuring that a batch may take, about."""
-        if self._settings.where == "here":
-            return TARGET_S
-        # Others may need seconds to begin with each: without larger batches, the queue would grow for ever.
-        return max(TARGET_S, now - (self._oldest() or now))
-
-    def _oldest(self) -> float | None:
-        """Return since when the first one has been ready."""
-        found = self._ledger.query("SELECT min(ready_at) FROM objects WHERE state = ?", (State.READY,))
-        return None if found[0][0] is None else float(found[0][0])
-
-    def _next_again(self, now: float) -> Due | None:
-        """Return objects that failed before, unless half of the workers have such already: others must go on."""
-        again = sum(flight.again for flight in self._flights.values())
-        if again >= max(self._pool.size // 2, 1):
-            return None
-        return next_again(self._ledger, now, longest_s=self._retry.backoff_most_s)
-
-    def _until_again(self, now: float) -> float:
-        found = self._ledger.query("SELECT min(not_before) FROM objects WHERE state = ?", (State.FAILED,))
-        return math.inf if found[0][0] is None else max(found[0][0] - now, _SOON_S)
-
-    def _gather_s(self, ready: int, now: float) -> float:
-        """Return the seconds for which the first one still waits for others."""
-        if ready >= self._settings.max_objects or not self._settings.gather_s:
-            return 0.0
-        first = self._oldest()
-        # A time in the future was written before the clock was set back.
-        return 0.0 if first is None or first > now else max(first + self._settings.gather_s - now, 0.0)
+    def _load(self) -> Load:
+        flights = self._flights.values()
+        committing = any(flight.stage == "commit" for flight in flights)
+        return Load(self._pool.size, self._pool.idle(), sum(flight.again for flight in flights), committing=committing)
 
     def _begin(self, due: Due) -> bool:
         """Begin a batch; returns False if something outside stands in the way."""
@@ -290,14 +251,15 @@ class Dispatcher:
         if event.kind == "done":
             self._measured(flight, event.detail["seconds"])
         elif event.kind == "died":
-            self._fail(flight, event.detail["message"], count=True)
+            # Whoever reads from a share that hangs is silent: that says nothing about the objects.
+            self._fail(flight, event.detail["message"], count=self._newer_than() is not None)
         else:
             self._not_measured(flight, int(event.detail["code"]), event.detail["message"])
 
     def _measured(self, flight: Flight, seconds: float) -> None:
         self._measured_at = time.monotonic()
         flight.measure_s = seconds
-        self._speed.learn(objects=len(flight.rows), size=sum(row.size for row in flight.rows), seconds=seconds)
+        self._turns.speed.learn(objects=len(flight.rows), size=sum(row.size for row in flight.rows), seconds=seconds)
         self._record(flight)
 
     def _record(self, flight: Flight) -> None:

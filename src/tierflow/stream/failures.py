@@ -52,6 +52,7 @@ def give_back(ledger: Ledger, batch: Batch, *, problem: str) -> None:
     Those that had failed before stay apart from the others, as they were.
     """
     with ledger.transaction() as db:
+        _look_again(db, batch)
         db.execute(
             "UPDATE objects SET state = CASE WHEN attempts > 0 THEN ? ELSE ? END, not_before = 0 "
             "WHERE batch = ? AND state = ?",
@@ -77,6 +78,7 @@ def give_up(ledger: Ledger, batch: Batch, rows: Sequence[Row], retry: Retry, *, 
     first, second = halves(rows)
     alone = not second
     with ledger.transaction() as db:
+        changed = _look_again(db, batch)
         for cohort, part in ((2 * batch.number, first), (2 * batch.number + 1, second)):
             for row in part:
                 attempts = row.attempts + count
@@ -110,6 +112,7 @@ def give_up(ledger: Ledger, batch: Batch, rows: Sequence[Row], retry: Retry, *, 
                     },
                 )
                 for row in rows
+                if row.id not in changed
             ]
             insert_news(db, "failed", told)
         else:
@@ -149,6 +152,20 @@ def bury(ledger: Ledger, batch: Batch, rows: Sequence[Row], settings: Extract, *
             "UPDATE objects SET attempts = attempts + 1, reason = ? WHERE id = ? AND state = ?",
             [(reason, row.id, State.RUNNING) for row in rows],
         )
+
+
+def _look_again(db: Any, batch: Batch) -> set[int]:
+    """Have those files looked at anew that were written again while they were running: they may be half written."""
+    found = db.execute(
+        "SELECT id FROM objects WHERE batch = ? AND state = ? AND ready_at IS NULL", (batch.number, State.RUNNING)
+    )
+    numbers = {number for (number,) in found.fetchall()}
+    db.executemany(
+        "UPDATE objects SET state = ?, attempts = 0, not_before = 0, cohort = NULL, incomplete = 0, reason = ? "
+        "WHERE id = ?",
+        [(State.WAITING, "it was written again while it was measured", number) for number in numbers],
+    )
+    return numbers
 
 
 def _end(db: Any, batch: Batch, problem: str) -> None:

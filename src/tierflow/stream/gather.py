@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
+from tierflow.errors import TierflowError
 from tierflow.scan.units import unit_id
 from tierflow.stream import series_metadata, series_store
 from tierflow.stream.complete import in_words
@@ -23,7 +25,10 @@ if TYPE_CHECKING:
     from tierflow.stream.ledger import Ledger, Row
     from tierflow.stream.naming import StreamNames
 
+_LOG = logging.getLogger(__name__)
+
 _METADATA_KEPT = 256
+_AWAY_S = 5.0
 RELEASES = 500
 """Series whose time is over that are dealt with in one step."""
 
@@ -117,6 +122,9 @@ class Gatherer:
         self._expected: dict[str, Expected] = {}
         self._beside: dict[str, frozenset[Slot]] = {}
         self._metadata_read: dict[Path, Expected] = {}
+        # Judged again later: what the acquisition says of them couldn't be read.
+        self._unclear: dict[str, Place] = {}
+        self._unclear_until = 0.0
 
     def sort(self, files: Sequence[Whole]) -> tuple[list[Ready], list[tuple[Whole, Member, Place]]]:
         """Separate files that stand alone, or come too late for their series, from members of a series."""
@@ -124,12 +132,15 @@ class Gatherer:
         members: list[tuple[Whole, Member, Place]] = []
         placed = [(file, self._place(file.names)) for file in files]
         late = series_store.released(self._ledger, {place.key for _, place in placed if place})
-        for file, place in placed:
-            unit = unit_id(self._unit, dataset=self._dataset, object_id=file.row.object_id, names=file.names)
+        units = [unit_id(self._unit, dataset=self._dataset, object_id=f.row.object_id, names=f.names) for f in files]
+        # Where the series is the unit, one that was released but not begun is simply gathered once more.
+        again = late and self.scope == self._unit
+        open_units = set(units) - series_store.begun(self._ledger, units) if again else set()
+        for (file, place), unit in zip(placed, units, strict=True):
             own = None if unit == file.row.object_id else unit
             if place is None:
                 alone.append(Ready(file.row, own, file.missing))
-            elif place.key in late:
+            elif place.key in late and (own is None or own not in open_units):
                 alone.append(self._late(file, place, own))
             else:
                 member = Member(file.row.id, place.key, Slot.of(file.names), own, file.missing, file.row.changed_at)
@@ -137,7 +148,9 @@ class Gatherer:
         return alone, members
 
     def add(self, db: sqlite3.Connection, members: Sequence[tuple[Whole, Member, Place]], now: float) -> None:
-        """Put members into their series."""
+        """Put members into their series; of those released, but not begun, the rest of the unit comes back to it."""
+        if self.scope == self._unit:
+            series_store.call_back(db, {member.unit for _, member, _ in members if member.unit is not None})
         places = {place.key: place for _, _, place in members}
         series_store.add(db, [member for _, member, _ in members], places, due_at=now + self._wait_s)
 
@@ -159,7 +172,10 @@ class Gatherer:
         over = {place.key for place in due}
         places = {place.key: place for place in (*touched, *self._left, *due)}
         self._left = []
-        judged = (self._judge(place, now, over=place.key in over, sound=sound) for place in places.values())
+        if now >= self._unclear_until:
+            places |= self._unclear
+            self._unclear = {}
+        judged = (self._judge_or_put_off(place, now, over=place.key in over, sound=sound) for place in places.values())
         found = [release for release in judged if release is not None]
         for plate in {release.place.plate for release in found if release.taught}:
             if not self._expected[plate].learned:
@@ -171,7 +187,10 @@ class Gatherer:
         """Return when the next series is to be judged."""
         if self.scope is None:
             return None
-        return 0.0 if self._left else series_store.next_due(self._ledger)
+        if self._left:
+            return 0.0
+        times = [series_store.next_due(self._ledger), self._unclear_until if self._unclear else None]
+        return min((time for time in times if time is not None), default=None)
 
     def _place(self, names: Names) -> Place | None:
         return None if self.scope is None else place_of(self.scope, dataset=self._dataset, names=names)
@@ -182,6 +201,22 @@ class Gatherer:
         if unit is None:
             return Ready(file.row, None, file.missing, note=text)
         return Ready(file.row, unit, f"{text}; it is judged without the others" if not file.missing else file.missing)
+
+    def _judge_or_put_off(
+        self, place: Place, now: float, *, over: bool, sound: Callable[[Sequence[Row]], set[int]]
+    ) -> Release | None:
+        try:
+            return self._judge(place, now, over=over, sound=sound)
+        except OSError as error:
+            if isinstance(error, TierflowError):
+                raise
+            # A folder that can't be listed must not end the stream, nor make a series look whole.
+            _LOG.warning("%s waits: its acquisition's files can't be read (%s)", place.name, error.strerror)
+            self._unclear_until = now + _AWAY_S
+            if over:
+                return Release(place, due_at=self._unclear_until)
+            self._unclear[place.key] = place
+            return None
 
     def _judge(
         self, place: Place, now: float, *, over: bool, sound: Callable[[Sequence[Row]], set[int]]

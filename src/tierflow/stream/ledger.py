@@ -14,9 +14,10 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from tierflow.errors import ConfigError, InputMissingError, TryAgainError
+from tierflow.render.snakemake import CONFIG_FILE
 from tierflow.stream.batch import LEDGER, Batch, batch_folder
 from tierflow.stream.ledger_schema import SCHEMA, VERSION
-from tierflow.stream.states import OPEN, State
+from tierflow.stream.states import State
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -76,9 +77,7 @@ class Ledger:
         self.output = output.absolute()
         path = self.output / LEDGER
         if read_only and not path.exists():
-            raise InputMissingError(
-                f"{output} holds no stream: begin one with `tierflow watch INPUT --output {output}`"
-            )
+            raise InputMissingError(_why_none(output))
         path.parent.mkdir(parents=True, exist_ok=True)
         self._lock = threading.RLock()
         # Read-only would be `mode=ro`, but then a reader can't make the shared memory that WAL needs after a crash.
@@ -171,10 +170,6 @@ class Ledger:
         """Return the number of objects in each state; every state is there."""
         found = dict(self.query("SELECT state, n FROM counts"))
         return {state: int(found.get(state, 0)) for state in State}
-
-    def open_objects(self) -> int:
-        """Return how many objects aren't at an end."""
-        return sum(n for state, n in self.counts().items() if state in OPEN)
 
     # ---- facts, news, requests
 
@@ -310,3 +305,16 @@ def _statements(script: str) -> Iterator[str]:
         if sqlite3.complete_statement(pending):
             yield pending
             pending = ""
+
+
+def _why_none(output: Path) -> str:
+    """Say why a folder has no ledger, and what to give or do."""
+    if not output.is_dir():
+        found = "is a file" if output.exists() else "isn't there"
+        return f"{output} {found}: give the folder that `tierflow watch` was given as --output"
+    if (output / CONFIG_FILE).exists():
+        return (
+            f"{output} holds a run, but no stream: it has a report. To go on with what arrives in its input, use "
+            f"`tierflow watch INPUT --output {output}`"
+        )
+    return f"{output} holds no stream: begin one with `tierflow watch INPUT --output {output}`"

@@ -19,7 +19,7 @@ CREATE TABLE objects (
     closed INTEGER NOT NULL DEFAULT 0,      -- closed by its writer, or renamed into place, with this size and time
     seen_at REAL NOT NULL,                  -- of this version; seconds since 1970, as all times here
     changed_at REAL NOT NULL,               -- when size or time of change were last seen to be different
-    ready_at REAL,
+    ready_at REAL,                          -- null: not judged as it is now, such as changed while it was running
     not_before REAL NOT NULL DEFAULT 0,     -- no look or attempt before this time
     ended_at REAL,
     attempts INTEGER NOT NULL DEFAULT 0,    -- attempts of this version that failed

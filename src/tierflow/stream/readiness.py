@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from tierflow.io.identity import display_path
 from tierflow.io.selection import Globs
+from tierflow.io.walk import folder_identity
 from tierflow.stream.companions import Companions
 from tierflow.stream.complete import (
     Complete,
@@ -23,6 +24,7 @@ from tierflow.stream.complete import (
     too_young,
 )
 from tierflow.stream.gather import Gatherer, Whole
+from tierflow.stream.inner_mounts import InnerMounts
 from tierflow.stream.ledger import insert_news
 from tierflow.stream.look import Lacks, Seen, look
 from tierflow.stream.mounts import mode_for, read_mounts
@@ -92,7 +94,7 @@ class Readiness:
         self._gather = Gatherer(ledger, config, self.names, self._companions)
         self._ranks = [(Globs.of([rank.match]), rank) for rank in config.stream.ranks]
         self._base = os.fsencode(root)
-        self._began_with = _identity(self._base)
+        self._began_with = folder_identity(self._base)
         # Elsewhere other machines write, and a close here says nothing of theirs.
         self._trusted = mode_for(os.path.realpath(root), read_mounts(), wanted="auto")[0] == "events"
 
@@ -168,10 +170,12 @@ class Readiness:
         if seen is None:
             if was_taken(self._ledger.output, row.object_id, row.shard):
                 found.taken.append(row)
-            elif self._root_is_there():
-                found.lost.append(row)
-            else:
+            elif not self._root_is_there():
                 found.waits.append((row, Wait(now + _AWAY_S, "the input folder isn't there")))
+            elif InnerMounts(self._root, self._ledger).is_missing(row.path):
+                found.waits.append((row, Wait(now + _AWAY_S, "the disk or share that held it isn't mounted")))
+            else:
+                found.lost.append(row)
             return None
         if not seen.equals(row):
             found.changed.append((row, seen, quiet_from(now, self._settings)))
@@ -182,7 +186,7 @@ class Readiness:
         """Tell whether the root is the one that the files were seen in, not the empty mount point of a lost share."""
         known = self._ledger.fact(ROOT)
         expected = (known["device"], known["inode"]) if known else self._began_with
-        return expected is not None and _identity(self._base) == expected
+        return expected is not None and folder_identity(self._base) == expected
 
     def _whole(self, quiet: Sequence[tuple[Row, Seen, Facts]], now: float, found: _Found) -> list[Whole]:
         """Return the files that lack nothing, or were given up on; note all others."""
@@ -284,11 +288,3 @@ def _news_of(release: Release) -> list[tuple[int, dict[str, object]]]:
     said = {"unit": release.place.name, "reason": release.missing, "objects": len(release.ready)}
     first = release.ready[0].row
     return [(first.id, _about(first) | said)]
-
-
-def _identity(path: bytes) -> tuple[int, int] | None:
-    try:
-        state = os.stat(path)  # noqa: PTH116 - pathlib can't hold bytes
-    except OSError:
-        return None
-    return state.st_dev, state.st_ino

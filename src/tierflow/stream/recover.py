@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import logging
 import shutil
-import time
 from contextlib import closing
 from typing import TYPE_CHECKING, Protocol
 
 from tierflow import config_io
-from tierflow.errors import InputMissingError, TableError
+from tierflow.errors import EXIT_CONFIG, EXIT_TRY_AGAIN, InputMissingError, TableError, exit_code_of
 from tierflow.stream.batch import BATCHES, LEDGER, Batch, batch_folder
+from tierflow.stream.failures import give_back
 from tierflow.stream.imports import adopt, import_tables
 from tierflow.stream.ledger import Ledger
 from tierflow.stream.states import State
@@ -55,33 +55,20 @@ def recover(ledger: Ledger, committer: Commits) -> None:
 
 
 def commit_or_give_back(ledger: Ledger, committer: Commits, batch: Batch) -> None:
-    """Commit a batch; one whose tables didn't outlive a power cut is measured again."""
+    """Commit a batch; one whose tables didn't outlive a power cut is measured again, and so is one that fails.
+
+    A fault in one batch must not keep the stream from starting: when it fails again, it is halved like any other.
+    """
     try:
         committer.commit(batch)
     except (InputMissingError, TableError) as error:
         _LOG.warning("batch %d has to be measured again: %s", batch.number, error)
         give_back(ledger, batch, problem=str(error))
-
-
-def give_back(ledger: Ledger, batch: Batch, *, problem: str) -> None:
-    """Give up a batch for a reason that isn't its objects': they are ready again, no attempt is counted.
-
-    Args:
-        ledger: The ledger.
-        batch: The batch.
-        problem: The reason, in words.
-    """
-    with ledger.transaction() as db:
-        db.execute(
-            "UPDATE objects SET state = CASE WHEN attempts > 0 THEN ? ELSE ? END, not_before = 0 "
-            "WHERE batch = ? AND state = ?",
-            (State.FAILED, State.READY, batch.number, State.RUNNING),
-        )
-        db.execute(
-            "UPDATE batches SET stage = 'given_up', problem = ?, ended_at = ? WHERE id = ?",
-            (problem, time.time(), batch.number),
-        )
-    shutil.rmtree(batch.folder, ignore_errors=True)
+    except Exception as error:
+        if exit_code_of(error) in (EXIT_CONFIG, EXIT_TRY_AGAIN):
+            raise
+        _LOG.exception("batch %d can't be committed and is measured again", batch.number)
+        give_back(ledger, batch, problem=str(error) or repr(error))
 
 
 def recover_output(output: Path) -> None:
@@ -131,4 +118,7 @@ def _orphan(ledger: Ledger, committer: Commits, folder: Path) -> None:
 def _give_back_stray(ledger: Ledger) -> None:
     """Make those objects ready again whose batch is at its end: a ledger from a backup may hold such."""
     with ledger.transaction() as db:
-        db.execute("UPDATE objects SET state = ? WHERE state = ?", (State.READY, State.RUNNING))
+        db.execute(
+            "UPDATE objects SET state = CASE WHEN ready_at IS NULL THEN ? ELSE ? END, not_before = 0 WHERE state = ?",
+            (State.WAITING, State.READY, State.RUNNING),
+        )

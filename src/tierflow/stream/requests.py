@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import getpass
+import logging
 import time
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -13,6 +14,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from tierflow.stream.ledger import Ledger
+
+_LOG = logging.getLogger(__name__)
 
 NAMES = ("pause", "resume", "drain", "stop", "rescan", "retry", "relabel")
 RETRIED = (State.QUARANTINED, State.FAILED, State.LOST_SOURCE)
@@ -46,22 +49,29 @@ class Asked(Protocol):
 def handle(ledger: Ledger, service: Asked) -> int:
     """Carry out all requests that wait, and answer them; returns how many there were.
 
-    A request that can't be understood is answered with its problem: it never stops the stream. One that can't be
-    carried out for now waits.
+    A request that can't be understood, or fails, is answered with its problem: it never stops the stream. One that
+    can't be carried out for now waits, and keeps no other one waiting.
 
     Raises:
-        TryAgainError: if a tier or the disk is full or away.
+        TryAgainError: if a tier or the disk is full or away, after all other requests were dealt with.
     """
     waiting = ledger.requests()
+    put_off: TryAgainError | None = None
     for number, by, name, arguments in waiting:
         try:
             answer = {"ok": True, **_carry_out(ledger, service, name, arguments)}
-        except TryAgainError:
-            raise
+        except TryAgainError as error:
+            put_off = put_off or error
+            continue
         except TierflowError as error:
             answer = {"ok": False, "problem": str(error)}
+        except Exception as error:
+            _LOG.exception("request %d (%s, from %s) failed", number, name, by)
+            answer = {"ok": False, "problem": f"{type(error).__name__}: {error}"}
         ledger.answer(number, answer)
         ledger.tell("request", {"name": name, "by": by, **answer})
+    if put_off is not None:
+        raise put_off
     return len(waiting)
 
 

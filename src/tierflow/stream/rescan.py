@@ -18,6 +18,7 @@ from tierflow.io.identity import display_path
 from tierflow.io.walk import own_folders
 from tierflow.stream.hints import inside_of
 from tierflow.stream.inner_mounts import InnerMounts
+from tierflow.stream.left_out import LeftOut
 from tierflow.stream.sightings import CHUNK, Counted, Known, to_write
 
 if TYPE_CHECKING:
@@ -43,6 +44,7 @@ class Look:
     Attributes:
         counted: What changed in the ledger.
         files: Files that were there and are taken.
+        left_out: Files of a whole look that aren't taken, by ending; see `LeftOut`.
         folders: Folders that were listed.
         unannounced: New files in folders that were known before: events should have told of them.
         denied: Some of the folders that couldn't be listed, as text.
@@ -54,6 +56,7 @@ class Look:
 
     counted: Counted = field(default_factory=Counted)
     files: int = 0
+    left_out: dict[str, int] = field(default_factory=dict)
     folders: int = 0
     unannounced: int = 0
     denied: list[str] = field(default_factory=list)
@@ -106,7 +109,8 @@ class Rescan:
 
     def full(self) -> Look:
         """Look at every file of every folder, and at every folder that the ledger knows."""
-        look, reader = Look(), self._reader()
+        look, left_out = Look(), LeftOut(self._config)
+        reader = self._reader(skipped=left_out.skip)
         started = time.monotonic()
         self._visited = set()
         reader.is_new_folder(b"")
@@ -125,6 +129,7 @@ class Rescan:
         if look.away is None:
             self._vanished_folders(look)
         look.unmounted = self._inner.missing()
+        look.left_out = left_out.counts()
         look.seconds = time.monotonic() - started
         return look
 
@@ -356,9 +361,15 @@ class Rescan:
             return False
         return False
 
-    def _reader(self, *, known: bool = False) -> FolderReader:
+    def _reader(
+        self, *, known: bool = False, skipped: Callable[[str, str], None] = lambda _reason, _path: None
+    ) -> FolderReader:
         reader = FolderReader(
-            self._root, self._config.scan, skip_folders=own_folders(self._config, self._output), between=self._between
+            self._root,
+            self._config.scan,
+            skip_folders=own_folders(self._config, self._output),
+            between=self._between,
+            skipped=skipped,
         )
         if known and self._config.scan.follow_links:
             reader.note_entered(self._tree.values())

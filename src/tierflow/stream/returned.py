@@ -24,6 +24,7 @@ INCOMPLETE = "incomplete"
 
 _CHANGED = "the file was written again while it was measured"
 _VANISHED = "the file vanished before it was handled"
+_UNMOUNTED = "the disk it lies on isn't mounted"
 _OUT_OF_REACH = "the file was out of reach while it was measured"
 _OTHER = "another file of its unit changed or vanished while they were measured"
 
@@ -45,7 +46,8 @@ class Gone:
         """Look at the files of a batch.
 
         A file that differs from what was measured is measured again, and so are the others of its unit: a unit is
-        decided as a whole. One that vanished is lost, unless it was placed before: then its tier has it.
+        decided as a whole. One that vanished is lost, unless it was placed before: then its tier has it; or it lies on
+        a disk of its own inside the input, which isn't mounted: then it waits.
 
         Args:
             scan: Scan table of the batch.
@@ -59,20 +61,24 @@ class Gone:
         """
         found: dict[str, Returned] = {}
         names = ("object_id", "path_bytes", "bytes", "mtime_ns")
-        vanished = []
+        vanished: dict[str, bytes] = {}
         columns: list[list[Any]] = [scan[name].to_pylist() for name in names]
         for object_id, path, size, mtime_ns in zip(*columns, strict=True):
             seen = look(root.bytes, path)
             if seen is None:
-                vanished.append(object_id)
+                vanished[object_id] = path
             elif (seen.size, seen.mtime_ns) != (size, mtime_ns):
                 found[object_id] = Returned(object_id, State.WAITING, _CHANGED, seen)
             elif object_id in missed and leads_to_file(root.bytes, path):
                 found[object_id] = Returned(object_id, State.WAITING, _OUT_OF_REACH, seen)
         if vanished:
             root.require()
-            kept = placed(vanished)
-            found |= {name: Returned(name, State.LOST_SOURCE, _VANISHED) for name in vanished if name not in kept}
+            kept = placed(vanished.keys())
+            for object_id in vanished.keys() - kept:
+                if root.is_unmounted(vanished[object_id]):
+                    found[object_id] = Returned(object_id, State.WAITING, _UNMOUNTED)
+                else:
+                    found[object_id] = Returned(object_id, State.LOST_SOURCE, _VANISHED)
         return cls(found).with_units(scan)
 
     def with_units(self, scan: pa.Table) -> Gone:

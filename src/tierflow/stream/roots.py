@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from tierflow.stream.mounts import mount_of, read_mounts
-from tierflow.stream.states import OPEN, State
+from tierflow.stream.states import OPEN
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -27,7 +27,7 @@ FACT = "root"
 
 _SAMPLE = 500
 
-_LOSABLE = tuple(sorted(OPEN - {State.RUNNING}))
+_LOSABLE = tuple(sorted(OPEN))
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +98,11 @@ class Root:
     def identity(self) -> Identity | None:
         """The folder that the ledger speaks of."""
         return self._known
+
+    @property
+    def newest_before(self) -> int:
+        """Number of the latest object that was seen before the root became another one."""
+        return self._last_id
 
     def check(self) -> Health:
         """Look at the root; its identity is kept when it is sound."""

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from tierflow.stream.series import Scope
 
 _LEARNED_MOST = 100_000
+_AT_ONCE = 500
 
 
 class Member(NamedTuple):
@@ -42,6 +43,34 @@ def released(ledger: Ledger, keys: Iterable[str]) -> set[str]:
     for key in keys:
         found.update(row[0] for row in ledger.query("SELECT key FROM series WHERE key = ? AND due_at IS NULL", (key,)))
     return found
+
+
+def begun(ledger: Ledger, units: Sequence[str]) -> set[str]:
+    """Return which of some units have objects that are being handled, or were."""
+    found: set[str] = set()
+    names = sorted(set(units))
+    for start in range(0, len(names), _AT_ONCE):
+        some = names[start : start + _AT_ONCE]
+        marks = ", ".join("?" * len(some))
+        rows = ledger.query(
+            f"SELECT DISTINCT unit FROM objects WHERE unit IN ({marks}) "  # noqa: S608
+            "AND (handled_size IS NOT NULL OR state IN ('running', 'done', 'quarantined'))",
+            some,
+        )
+        found.update(row[0] for row in rows)
+    return found
+
+
+def call_back(db: sqlite3.Connection, units: Iterable[str]) -> None:
+    """Have the objects of units that were released, but not begun, gathered once more: one of theirs came, or changed.
+
+    A unit is decided as a whole; without this, one part of it would be handled before the other.
+    """
+    db.executemany(
+        "UPDATE objects SET state = 'waiting', ready_at = NULL, not_before = 0, reason = ? "
+        "WHERE unit = ? AND state IN ('ready', 'failed')",
+        [("another file of its unit came, or changed", unit) for unit in units],
+    )
 
 
 def add(db: sqlite3.Connection, members: Sequence[Member], places: Mapping[str, Place], *, due_at: float) -> None:

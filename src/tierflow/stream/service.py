@@ -7,7 +7,7 @@ import os
 import socket
 import threading
 import time
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from typing import TYPE_CHECKING, Any
 
 from tierflow.errors import TryAgainError
@@ -23,7 +23,7 @@ from tierflow.stream.readiness import Readiness
 from tierflow.stream.ready_thread import ReadyThread
 from tierflow.stream.recover import recover
 from tierflow.stream.requests import handle
-from tierflow.stream.show import Show
+from tierflow.stream.show import Show, ended_line
 from tierflow.stream.signals import heard
 from tierflow.stream.states import OPEN, State
 from tierflow.stream.status import process_space
@@ -82,6 +82,8 @@ class Service:
         self._idle_since: float | None = None
         self._beat_at = self._trimmed_at = 0.0
         self._problem: str | None = None
+        self._refused: str | None = None
+        self._asked_at = 0.0
 
     def run(self) -> int:
         """Watch until told to end.
@@ -139,17 +141,27 @@ class Service:
     def _run(self, asked: Asked) -> None:
         with ExitStack() as parts:
             self._note("running")
-            self._start(parts)
+            if not self._start(parts, asked):
+                self._note("stopped")
+                return
             self._show.start(f"watching {self._root}; results in {self._output}; end with Ctrl-C")
-            parts.callback(lambda: self._show.stop(f"ended: {self._line() or 'there was no image'}"))
+            parts.callback(self._show_end)
             while not self._is_over(asked):
                 self._turn()
             self._finish()
         make_whole(self._ledger, self._output, self._config, self._window, report=self._is_drained())
         self._note("stopped")
 
-    def _start(self, parts: ExitStack) -> None:
-        """Start all parts; they are ended in the reverse order, so that what tells of the others ends last."""
+    def _show_end(self) -> None:
+        left_out = self._watcher.health()["left_out_message"]
+        self._show.stop(ended_line(self._ledger.counts(), self._output, left_out=left_out))
+
+    def _start(self, parts: ExitStack, asked: Asked) -> bool:
+        """Start all parts; they are ended in the reverse order, so that what tells of the others ends last.
+
+        Returns:
+            False if a signal asked for the end before they could be started.
+        """
         config, ledger, output = self._config, self._ledger, self._output
         self._window = Window(config)
         self._window.load(output)
@@ -158,22 +170,58 @@ class Service:
             ledger, config, output, self._window, choice=Choice(config, ledger), on_fold=publisher.dirty
         )
         names = StreamNames(ledger, config, self._root)
-        recover(ledger, self._committer)
+        if not self._recover(asked):
+            return False
         for told in (hooks, publisher):
             told.start()
             parts.callback(told.stop)
-        self._dispatcher = Dispatcher(ledger, config, output, self._committer, names, wake=self._wake.set)
-        parts.callback(self._dispatcher.close)
-        self._dispatcher.paused = bool(ledger.fact("paused", False))
         self._ready = ReadyThread(Readiness(ledger, config, self._root, names=names), wake=self._wake.set)
         self._watcher = Watcher(ledger, config, self._root, output, self._ready.bell)
+        self._dispatcher = Dispatcher(
+            ledger,
+            config,
+            output,
+            self._committer,
+            names,
+            wake=self._wake.set,
+            newer_than=self._watcher.newer_than,
+        )
+        parts.callback(self._dispatcher.close)
+        self._dispatcher.paused = bool(ledger.fact("paused", False))
         for part in (self._ready, self._watcher):
             part.start()
             parts.callback(part.stop)
+        return True
+
+    def _recover(self, asked: Asked) -> bool:
+        """Finish what a former process left. While a disk or the input is away, that waits, as all handling does.
+
+        Returns:
+            False if a signal asked for the end first.
+
+        Raises:
+            TryAgainError: if a disk or the input is away and this is to end once there is nothing more to do.
+        """
+        while asked.to_stop is None:
+            try:
+                recover(self._ledger, self._committer)
+            except TryAgainError as error:
+                if self._idle_s is not None:
+                    raise
+                if self._problem is None:
+                    _LOG.warning("what was left unfinished waits: %s", error)
+                self._problem = str(error)
+                with suppress(TryAgainError):
+                    self._note("running")
+                time.sleep(_BEAT_S)
+            else:
+                self._problem = None
+                return True
+        return False
 
     def _turn(self) -> None:
+        self._hear()
         try:
-            handle(self._ledger, self)
             wait_s = self._dispatcher.step(time.time())
             self._beat()
             self._problem = None
@@ -186,12 +234,27 @@ class Service:
         self._wake.wait(min(wait_s, _TICK_S))
         self._wake.clear()
 
+    def _hear(self) -> None:
+        """Carry out what people ask for. Where that can't be done for now, only they wait."""
+        now = time.monotonic()
+        if now < self._asked_at:
+            return
+        try:
+            handle(self._ledger, self)
+            self._refused = None
+        except TryAgainError as error:
+            if self._refused is None:
+                _LOG.warning("a request waits: %s", error)
+            self._refused, self._asked_at = str(error), now + _BEAT_S
+
     def _is_over(self, asked: Asked) -> bool:
         if asked.to_stop is not None or self._stopping:
             return True
         states = self._ledger.counts()
         if self._draining:
-            return not states[State.READY] and not states[State.RUNNING] and not self._dispatcher.flying()
+            # Asked for while nobody watched, it is heard before the first look at the folder.
+            begun = states[State.SEEN] + states[State.READY] + states[State.RUNNING] + self._dispatcher.flying()
+            return not begun and self._looked()
         if self._idle_s is None:
             return False
         # What a person has paused isn't waited for.
@@ -237,7 +300,8 @@ class Service:
             self._trim()
 
     def _obstacle(self) -> str | None:
-        return self._dispatcher.obstacle or self._ready.obstacle or self._problem
+        away = self._watcher.health()["message"] if self._watcher.newer_than() is None else None
+        return self._dispatcher.obstacle or self._ready.obstacle or self._problem or self._refused or away or None
 
     def _note(self, state: str) -> None:
         dispatcher = getattr(self, "_dispatcher", None)
@@ -250,7 +314,7 @@ class Service:
             "state": state,
             "beat_at": time.time(),
             "workers": dispatcher.pids() if dispatcher else [],
-            "problem": self._obstacle() if dispatcher else None,
+            "problem": self._obstacle() if dispatcher else self._problem,
         }
         self._ledger.note(service=fact)
 
@@ -261,6 +325,3 @@ class Service:
                 "DELETE FROM batches WHERE stage IN ('done', 'given_up') AND id <= (SELECT max(id) FROM batches) - ?",
                 (KEEP_BATCHES,),
             )
-
-    def _line(self) -> str:
-        return ", ".join(f"{n} {state}" for state, n in self._ledger.counts().items() if n)

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from tierflow.io.identity import display_path, object_id
 from tierflow.stream.ledger import insert_news
+from tierflow.stream.series_store import call_back
 from tierflow.stream.states import State
 from tierflow.stream.taken import was_taken
 
@@ -109,6 +110,7 @@ class Sightings:
         ledger: The ledger.
         dataset: Name of the data set, part of each object's id.
         inodes: Inodes can be relied on.
+        by_unit: Files are released by units, so that one that was written again takes the others of its unit with it.
         clock: Gives seconds since 1970.
         changed: Called after each transaction that changed something, also amid a long look.
     """
@@ -119,6 +121,7 @@ class Sightings:
         *,
         dataset: str,
         inodes: bool = True,
+        by_unit: bool = False,
         clock: Callable[[], float] = time.time,
         changed: Callable[[], object] = lambda: None,
     ) -> None:
@@ -126,6 +129,7 @@ class Sightings:
         self._dataset = dataset
         self._clock = clock
         self._changed = changed
+        self._by_unit = by_unit
         self.inodes = inodes
 
     def known(self, paths: Sequence[bytes]) -> dict[bytes, Known]:
@@ -212,10 +216,13 @@ class Sightings:
             marks = ", ".join("?" * len(part))
             with self.ledger.transaction() as db:
                 found = db.execute(
-                    f"UPDATE objects SET state = ?, ended_at = ?, ready_at = NULL, reason = ? WHERE id IN ({marks}) "  # noqa: S608
-                    "AND state IN (?, ?, ?, ?) RETURNING id, object_id, path",
-                    (State.LOST_SOURCE, now, reason, *part, *sorted(_LOSABLE)),
+                    f"SELECT id, object_id, path FROM objects WHERE id IN ({marks}) AND state IN (?, ?, ?, ?)",  # noqa: S608
+                    (*part, *sorted(_LOSABLE)),
                 ).fetchall()
+                db.executemany(
+                    "UPDATE objects SET state = ?, ended_at = ?, ready_at = NULL, reason = ? WHERE id = ?",
+                    [(State.LOST_SOURCE, now, reason, number) for number, _, _ in found],
+                )
                 news = [
                     (number, {"object_id": key, "path": display_path(path), "reason": reason})
                     for number, key, path in found
@@ -287,10 +294,17 @@ class Sightings:
             counted.changed += 1
 
     def _again(self, db: sqlite3.Connection, row: Known) -> None:
-        """Have an open object that was written again looked at anew; a running one is compared when it is done."""
+        """Have an open object that was written again looked at anew; a running one when its batch has ended.
+
+        What its batch records is compared with the file; if its batch is given back, nobody has judged the new bytes.
+        """
         if row.state in (State.READY, State.FAILED, State.WAITING):
             db.execute(
                 "UPDATE objects SET state = ?, ready_at = NULL, not_before = 0, attempts = 0, cohort = NULL, "
                 "incomplete = 0, reason = ? WHERE id = ?",
                 (State.WAITING, "it was written again", row.id),
             )
+            if self._by_unit and row.state != State.WAITING:
+                call_back(db, [unit for (unit,) in db.execute("SELECT unit FROM objects WHERE id = ?", (row.id,))])
+        elif row.state == State.RUNNING:
+            db.execute("UPDATE objects SET ready_at = NULL WHERE id = ?", (row.id,))

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from tierflow.errors import ConfigError, InputMissingError, TryAgainError, is_passing
+from tierflow.io.identity import display_path
 
 if TYPE_CHECKING:
     import threading
@@ -130,10 +131,10 @@ class Instrument:
         try:
             with open(self._source + b"/" + frame.source, "rb") as stream:  # noqa: PTH123
                 data = stream.read()
-        except FileNotFoundError as error:
-            raise InputMissingError(
-                f"{os.fsdecode(frame.source)} vanished from the source: give a folder that rests"
-            ) from error
+        except OSError as error:
+            if is_passing(error):
+                raise
+            raise InputMissingError(_unreadable(self._source, frame.source, error)) from error
         if self._writer == "rename":
             self._rename_into_place(frame, data, final)
             return
@@ -172,6 +173,15 @@ class Instrument:
         self.done.written += 1
         self.done.bytes += frame.size
         self._on_file(frame)
+
+
+def _unreadable(source: bytes, path: bytes, error: OSError) -> str:
+    name = display_path(path)
+    if os.path.islink(source + b"/" + path):  # noqa: PTH114
+        return f"{name} is a link, and what it leads to can't be read ({error.strerror}): leave it out by scan.exclude"
+    if isinstance(error, FileNotFoundError):
+        return f"{name} vanished from the source: give a folder that rests"
+    return f"{name} can't be read ({error.strerror}): mend it, or leave it out by scan.exclude"
 
 
 def require_apart(source: Path, target: Path) -> None:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from tierflow.errors import TryAgainError, is_passing
 from tierflow.stream import roots
+from tierflow.stream.inner_mounts import InnerMounts
 from tierflow.stream.look import look as look_at
 
 if TYPE_CHECKING:
@@ -73,6 +74,10 @@ class Root:
             raise TryAgainError(
                 f"input folder {self.folder} went away: nothing is lost, handling goes on when it is mounted again"
             )
+
+    def is_unmounted(self, path: bytes) -> bool:
+        """Tell whether a file lies on a disk inside the folder that isn't mounted now."""
+        return InnerMounts(self.folder, self._ledger).is_missing(path)
 
 
 def _identity(folder: Path) -> tuple[int, int] | None:

@@ -37,8 +37,9 @@ def status_of(output: Path) -> dict[str, Any]:
         was seen. `rate_per_s`, `latency_s` (`median`, `p95`, `n`; from the last change of the file to the record):
         over the last five minutes, None without any. `tiers`: objects by tier. `service`: `state` (running, paused,
         draining, stopped, dead), `pid`, `host`, `input`, `started_at`, `silent_s`. `watcher`, `publish`: as they
-        tell themselves. `batches`: open micro-batches by stage. `reasons`: most frequent reasons of what waits, failed
-        or is quarantined, by state. `at`: seconds since 1970.
+        tell themselves (`watcher.left_out`: files that are no objects because of their names, by ending). `batches`:
+        open micro-batches by stage. `reasons`: most frequent reasons of what waits, failed or is quarantined, by state.
+        `at`: seconds since 1970.
 
     Raises:
         InputMissingError: if the output holds no stream.

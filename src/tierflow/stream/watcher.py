@@ -11,8 +11,10 @@ from tierflow.errors import TierflowError
 from tierflow.stream.clock import Clock, pull_back, shift_times
 from tierflow.stream.feed import Feed
 from tierflow.stream.hints import Hints
+from tierflow.stream.left_out import left_out_words
 from tierflow.stream.rescan import Look, Rescan
 from tierflow.stream.roots import Health, Root
+from tierflow.stream.series import scope_of
 from tierflow.stream.sightings import Sightings
 from tierflow.stream.troubles import Troubles
 
@@ -62,7 +64,8 @@ class Watcher:
         self._hints = Hints()
         self._feed = Feed(root, self._hints, wanted=config.stream.hints)
         self._root = Root(root, ledger)
-        self._sightings = Sightings(ledger, dataset=config.dataset_name, changed=wake.set)
+        by_unit = config.scan.unit == scope_of(config)
+        self._sightings = Sightings(ledger, dataset=config.dataset_name, by_unit=by_unit, changed=wake.set)
         self._rescan = Rescan(
             root,
             config,
@@ -85,6 +88,7 @@ class Watcher:
         self._looks = 0
         self._last_full = Look()
         self._last_full_at: float | None = None
+        self._left_out_told: set[str] = set()
         self._received = 0
         self._heard = time.monotonic()
         self._seen = 0
@@ -124,7 +128,9 @@ class Watcher:
             `state` and `message` (what is wrong and what to do), `states` (all troubles by name), `root_ok` (whether a
             file that isn't there is really gone; nothing should be handled while not), `mode` (events or polling) and
             `why`, `file_system`, `root`, `looks` (at all files, since the start), `last_full_at` (seconds since 1970),
-            `seconds`, `files` and `folders` of the last one, `overflows` (times that hints were dropped), `beat_at`.
+            `seconds`, `files` and `folders` of the last one, `left_out` (files that it left out because of their names,
+            by ending) and `left_out_message` (in words, with what to do; "" for none), `overflows` (times that hints
+            were dropped), `beat_at`.
         """
         state, message = self._troubles.worst()
         return {
@@ -141,9 +147,25 @@ class Watcher:
             "seconds": round(self._last_full.seconds, 3),
             "files": self._last_full.files,
             "folders": self._rescan.folders,
+            "left_out": self._last_full.left_out,
+            "left_out_message": self._left_out_words(),
             "overflows": self._hints.overflows,
             "beat_at": time.time(),
         }
+
+    def newer_than(self) -> int | None:
+        """Return the number of the object after which objects may be handled now.
+
+        Returns:
+            0 for all; that of the latest one from before, when the root is another one now: only files that came since
+            are surely there; None when the root is away or hangs.
+        """
+        health = self._health
+        if "hanging" in self._troubles.all():
+            return None
+        if health.ok:
+            return 0
+        return self._root.newest_before if health.state == "other" else None
 
     # ---- the thread that looks
 
@@ -220,7 +242,13 @@ class Watcher:
             self._troubles.clear("overflow")
         self._looks += 1
         self._last_full, self._last_full_at = look, time.time()
+        if look.left_out.keys() - self._left_out_told:
+            self._left_out_told.update(look.left_out)
+            _LOG.warning("%s", self._left_out_words())
         self._note(force=True)
+
+    def _left_out_words(self) -> str:
+        return left_out_words(self._last_full.left_out, included=bool(self._config.scan.include))
 
     def _doubt_events(self, unannounced: int) -> None:
         """Poll from now on when files came, but not one event since the last look at all files."""

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from tierflow import config_io, tables
 from tierflow.clock import utc_now
-from tierflow.errors import InputMissingError, TierflowError, exit_code_of
+from tierflow.errors import ConfigError, InputMissingError, TierflowError, exit_code_of
 from tierflow.render.snakemake import CONFIG_FILE
 from tierflow.steps.extract import extract_shard
 from tierflow.stream import offers
@@ -46,7 +46,8 @@ def work(
 
     Raises:
         InputMissingError: if the output holds no stream, and nobody wants to wait.
-        ConfigError: if the stream's configuration can't be read.
+        ConfigError: if the stream's configuration can't be read, or says that the watching process measures by itself
+            and nobody wants to wait until it says otherwise.
         TierflowError: if processes can't be started here.
     """
     config = output / CONFIG_FILE
@@ -56,8 +57,16 @@ def work(
             "--wait-for-stream"
         )
     done = 0
+    told = False
     while not stop.is_set():
-        if not config.exists():
+        # Not whether there is a ledger: it may lie on a disk of the watching machine that isn't seen from here.
+        there = config.exists()
+        if not there or not _offers(config):
+            if there and not wait:
+                raise ConfigError(_nothing_offered(output))
+            if there and not told:
+                _LOG.warning("%s; waiting for that", _nothing_offered(output))
+                told = True
             stop.wait(_WAIT_S)
             continue
         session = _Session(output, size=size, stop=stop)
@@ -66,6 +75,18 @@ def work(
         if ended:
             break
     return done
+
+
+def _offers(config: Path) -> bool:
+    return config_io.load(config).stream.batches.where == "outside"
+
+
+def _nothing_offered(output: Path) -> str:
+    return (
+        f"{output} offers nothing to measure: by its config.yaml (stream.batches.where: here), it is that of a plain "
+        "run, or of a watching process that measures by itself. To have others measure, start `tierflow watch` with "
+        "--set stream.batches.where=outside"
+    )
 
 
 class _Session:
@@ -80,8 +101,6 @@ class _Session:
         self._known, self._known_state = self._config.read_bytes(), _state(self._config)
         self._said = threading.Event()
         settings = config_io.load(self._config).stream
-        if settings.batches.where != "outside":
-            _LOG.warning("%s offers nothing: its watcher measures by itself (stream.batches.where: here)", output)
         self._pool = Pool(self._config, output, size=size, hang_s=settings.retry.hang_s, wake=self._said.set)
         self._beaten_at = 0.0
         self.done = 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import signal
 import subprocess
@@ -15,11 +16,13 @@ from dataclasses import dataclass
 from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
-from tierflow.errors import EXIT_CONFIG, ConfigError, TierflowError
+from tierflow.errors import EXIT_CONFIG, EXIT_TRY_AGAIN, ConfigError, TierflowError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
+
+_LOG = logging.getLogger(__name__)
 
 WARM_UP_S = 300.0
 """Numba compiles for a minute on a slow machine, once; a worker that isn't ready after this time is ended."""
@@ -28,6 +31,7 @@ MAIN = "tierflow.stream.worker_main"
 _LAST_WORDS = 400
 _STARTS = 5
 _OWN_PAUSE_S = 5.0
+_FULL_S = 5.0
 _SINGLE = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS")
 
 
@@ -102,7 +106,10 @@ class Pool:
             TierflowError: if workers don't start again and again.
         """
         while not self._closed and len(self._processes) < self._size and time.monotonic() >= self._not_before:
-            self._processes.append(self._spawn())
+            try:
+                self._processes.append(self._spawn())
+            except OSError as error:
+                self._not_now(error.strerror or str(error))
 
     def idle(self) -> int:
         """Return how many workers wait for a batch."""
@@ -263,16 +270,24 @@ class Pool:
         _hang_up(process)
 
     def _not_started(self, process: _Process, message: str) -> None:
-        self._failed_starts += 1
         said = process.broken or {}
         if said.get("broken") == EXIT_CONFIG:
             raise ConfigError(said["message"])
+        if said.get("broken") == EXIT_TRY_AGAIN:
+            self._not_now(said["message"])
+            return
+        self._failed_starts += 1
         if self._failed_starts >= _STARTS:
             raise TierflowError(
                 f"workers don't start ({self._failed_starts} times one after another), the last one: "
                 f"{said.get('message') or message}; see {process.log}. Nothing is lost: mend it and start again"
             )
         self._not_before = time.monotonic() + 2.0 ** (self._failed_starts - 1)
+
+    def _not_now(self, why: str) -> None:
+        """Put off a start for a reason that passes, such as a full disk or want of memory: it isn't counted."""
+        _LOG.warning("a worker can't be started now (%s): tried again in %.0f s", why, _FULL_S)
+        self._not_before = time.monotonic() + _FULL_S
 
 
 def _hang_up(process: _Process) -> None:

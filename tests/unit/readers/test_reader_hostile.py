@@ -197,11 +197,13 @@ def test_more_rows_than_the_strip_holds():
 @pytest.mark.parametrize(
     ("content", "words"),
     [
-        (tiff(np.zeros((32, 32), "complex64")), "expected integers or floats"),
+        (tiff(np.zeros((32, 32), "complex64")), "pixels are complex numbers (SampleFormat 6, 64 bits)"),
+        (header(16, 16, _258=32, _279=1024, _339=5), "pixels are complex numbers (SampleFormat 5, 32 bits)"),
+        (header(16, 16, _339=7), "pixels of SampleFormat 7 with 16 bits"),
         (tiff(np.zeros((32, 32, 4), "uint8"), photometric="separated", planarconfig="contig"), "colour space CMYK"),
         (header(16, 16, _259=34_887), "TIFF compression 34887: save the file uncompressed"),
     ],
-    ids=["complex", "cmyk", "lerc"],
+    ids=["complex", "complex_integer", "unknown", "cmyk", "lerc"],
 )
 def test_kinds_that_are_not_read(content, words):
     error = failure_of(content + b"\x01" * 1000)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import tifffile
 
-from tierflow.errors import MissingFileError, ObjectError
+from tierflow.errors import MissingFileError, ObjectError, UnsupportedError
 from tierflow.io.readers import load, planes
 from tierflow.io.readers.tiff_outline import outline_tiff
 
@@ -49,6 +49,15 @@ def test_cut_off_directories_are_told(tmp_path):
         outline_tiff(path)
     with pytest.raises(MissingFileError):
         outline_tiff(tmp_path / "gone.tif")
+
+
+def test_numbers_of_an_unknown_kind_are_told(tmp_path):
+    path = tmp_path / "x.tif"
+    tifffile.imwrite(path, np.zeros((16, 20), np.int32))
+    with tifffile.TiffFile(path, mode="r+") as tif:
+        tif.pages.first.tags["SampleFormat"].overwrite(7)
+    with pytest.raises(UnsupportedError, match="pixels of SampleFormat 7 with 32 bits"):
+        outline_tiff(path)
 
 
 @pytest.mark.shared

@@ -6,7 +6,6 @@ import os
 import shutil
 import signal
 import sys
-import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +19,7 @@ from tierflow.serve.access import Person as Somebody
 from tierflow.serve.guard import Guard
 from tierflow.serve.runs import ConflictError, RunRequest, Runs
 from tierflow.serve.runs_api import runs_router
+from waiting import until
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -56,19 +56,9 @@ def request(tmp_path: Path, **changed: Any) -> RunRequest:
     return RunRequest(**values)
 
 
-def until(condition: Callable[[], Any], seconds: float = 30.0) -> Any:
-    """Wait for something to be true."""
-    end = time.monotonic() + seconds
-    while time.monotonic() < end:
-        if found := condition():
-            return found
-        time.sleep(0.02)
-    raise AssertionError("it didn't happen in time")
-
-
 def ended(runs: Runs, action: Action, seconds: float = 30.0) -> Action:
     """Wait for the end of a run."""
-    until(lambda: (found := runs.get(action.action_id)) and found.status != "ACTIVE", seconds)
+    until(lambda: (found := runs.get(action.action_id)) and found.status != "ACTIVE", seconds=seconds)
     found = runs.get(action.action_id)
     assert found is not None
     return found

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import yaml
 
+from tierflow.cli import run_cli
 from tierflow.errors import ConfigError, InputMissingError
 from tierflow.serve import access as access_module
 from tierflow.serve.access import Access, Person, Role, Token, digest_of, line_of, make_token, read_tokens, role_of
@@ -88,3 +89,8 @@ def test_there_are_never_too_many_sessions(monkeypatch):
     found, person = Access(), Person("anna", Role.VIEWER)
     secrets = [found.begin_session(person) for _ in range(5)]
     assert [found.of_session(secret) is not None for secret in secrets] == [False, False, True, True, True]
+
+
+def test_a_token_without_a_name_asks_for_the_name(capsys):
+    assert run_cli(["serve", "--make-token", "operator"]) == 78
+    assert "Add --name, such as --name anna" in capsys.readouterr().err

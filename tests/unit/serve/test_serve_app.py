@@ -309,6 +309,11 @@ def test_without_any_run(tmp_path):
     assert app.respond("GET", "/metrics", {"host": "localhost"}).content == b""
 
 
+def test_folders_without_runs_are_known(world, tmp_path):
+    (tmp_path / "nothing").mkdir()
+    assert Site([world.output, world.output.parent, tmp_path / "nothing"]).empty() == [tmp_path / "nothing"]
+
+
 def test_a_folder_that_is_not_there(tmp_path):
     with pytest.raises(InputMissingError, match="no such folder"):
         Site([tmp_path, tmp_path / "nothing"])

@@ -7,7 +7,7 @@ import time
 
 import pytest
 from live_world import TOKENS, Client, access, add_object, make_stream, note_service
-from serving_world import make_world
+from serving_world import make_world, record, write_run
 
 from tierflow import corrections
 from tierflow.lock import run_lock
@@ -60,7 +60,8 @@ def test_the_status(client):
     assert 0.4 < found["latency_s"]["median"] < 1.2
     assert found["service"]["words"] == "running"
     assert found["watcher"]["ok"]
-    assert found["reasons"]["waiting"] == [{"reason": "its site isn't complete", "objects": 1}]
+    reason = {"reason": "its site isn't complete", "objects": 1, "example": "late.tif"}
+    assert found["reasons"]["waiting"] == [reason]
 
 
 def test_arrivals_are_counted_once(world, numbers):
@@ -121,6 +122,30 @@ def test_plates(client):
     assert (well["well"], well["row"], well["column"], well["objects"], well["failed"]) == ("A01", 1, 1, 7, 1)
     assert well["mean"] == pytest.approx((0.9 + 5 * 0.5) / 6, abs=1e-4)
     assert client.ask("GET", f"{RUN}/plate?name=P2", token=TOKENS["viewer"]).status == 404
+
+
+def test_the_top_folder_has_the_name_of_the_data_set_and_no_wells_have_no_grid(tmp_path):
+    world = make_world(tmp_path)
+    write_run(world.output, world.input, [record("ramp.tif", plate=".", well=None), record("text.tif", plate="P1")])
+    make_stream(world)
+    client = Client(world, who=access())
+    assert [(each["plate"], each["shown"]) for each in look(client, "/plates")] == [(".", "world"), ("P1", "P1")]
+    found = look(client, "/plate?name=.")
+    assert found == {"plate": ".", "shown": "world", "rows": 0, "columns": 0, "wells": []}
+    other = look(client, "/plate?name=P1")
+    assert (other["rows"], other["columns"], len(other["wells"])) == (8, 12, 1)
+    assert b'alt="ramp.tif"' in client.ask("GET", "/", token=TOKENS["viewer"]).content
+    (world.output / "config.yaml").write_text("wrong: [")
+    assert [each["shown"] for each in look(Client(world, who=access()), "/plates")] == ["(top folder)", "P1"]
+
+
+def test_files_that_are_left_out_are_told_of(client, world):
+    ledger = open_ledger(world)
+    note_service(ledger)
+    ledger.note(watcher={"state": "ok", "left_out": {".czi": 100}, "left_out_message": "100 .czi files were left out"})
+    found = look(client, "/status")["watcher"]
+    assert (found["ok"], found["left_out"]) == (True, {".czi": 100})
+    assert found["left_out_message"] == "100 .czi files were left out"
 
 
 def test_a_run_without_a_stream(world):

@@ -26,13 +26,6 @@ def row(number: int, *, unit: str | None = None, size: int = MB, shard: int | No
     )
 
 
-@pytest.fixture
-def ledger(tmp_path):
-    made = Ledger(tmp_path)
-    yield made
-    made.close()
-
-
 def add(ledger: Ledger, *names: str, state: State = State.READY, **columns) -> list[int]:
     """Insert objects with some columns set."""
     fixed = {"folder": b"", "size": MB, "mtime_ns": 1, "inode": 1, "seen_at": 1.0, "changed_at": 1.0, "ready_at": 1.0}

@@ -147,6 +147,20 @@ def test_a_file_that_vanished_is_lost_source(world: StreamWorld) -> None:
     assert "lost_source" in [kind for _, _, kind, _, _ in world.ledger.news(after=0)]
 
 
+def test_a_file_on_a_disk_inside_the_input_waits_until_that_is_mounted(world: StreamWorld) -> None:
+    """What vanishes elsewhere meanwhile is lost as ever."""
+    for name in ("m/a.tif", "b.tif"):
+        world.write(name)
+    batch = world.measured("m/a.tif", "b.tif")
+    world.ledger.note(inner_mounts=["m"])
+    for name in ("m/a.tif", "b.tif"):
+        (world.input / name).unlink()
+    world.committer.commit(batch)
+    assert world.states() == {"m/a.tif": "waiting", "b.tif": "lost_source"}
+    [(reason,)] = world.ledger.query("SELECT reason FROM objects WHERE path = ?", (b"m/a.tif",))
+    assert reason == "the disk it lies on isn't mounted"
+
+
 def test_nothing_is_lost_when_the_whole_input_went_away(world: StreamWorld) -> None:
     """An unmounted share looks like an empty folder; the batch waits for it."""
     world.write("a.tif")

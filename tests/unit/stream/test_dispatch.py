@@ -21,7 +21,7 @@ from tierflow.scan.rows import Row as ScanRow
 from tierflow.steps.places import arguments
 from tierflow.stream.dispatch import Dispatcher
 from tierflow.stream.ledger import Ledger
-from tierflow.stream.states import State
+from tierflow.stream.states import OPEN, State
 
 PATIENCE_S = 90.0
 
@@ -103,7 +103,8 @@ class World:
             time.sleep(min(self.dispatcher.step(time.time()), 0.02))
 
     def ended(self) -> bool:
-        return self.ledger.open_objects() == 0 and self.dispatcher.flying() == 0
+        counts = self.ledger.counts()
+        return not any(counts[state] for state in OPEN) and self.dispatcher.flying() == 0
 
     def close(self) -> None:
         self.dispatcher.close()

@@ -11,13 +11,7 @@ from watchdog.observers.inotify_c import InotifyConstants, InotifyEvent, Inotify
 from tierflow.stream.events import KERNEL_DROPPED, LimitError, TreeSource, make_source
 from tierflow.stream.feed import Feed
 from tierflow.stream.hints import Hints
-
-
-def until(condition, seconds=5.0):
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, "waited in vain"
-        time.sleep(0.01)
+from waiting import until
 
 
 def gather(hints, wanted, seconds=5.0):
@@ -155,7 +149,7 @@ def test_a_real_overflow_of_the_kernels_queue_is_noticed(tmp_path, monkeypatch):
         for number in range(most // 2 + 100):
             (tmp_path / f"{number}.tif").touch()
         held.append(True)
-        until(lambda: hints.overflows)
+        until(lambda: hints.overflows, seconds=5)
         # What was read before the kernel's word is part of the look at everything.
         assert hints.take().everything == KERNEL_DROPPED
     finally:

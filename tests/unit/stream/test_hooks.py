@@ -67,14 +67,6 @@ def receiver() -> Iterator[Receiver]:
     made.server.server_close()
 
 
-@pytest.fixture
-def ledger(tmp_path: Path) -> Iterator[Ledger]:
-    """Give an empty ledger."""
-    made = Ledger(tmp_path)
-    yield made
-    made.close()
-
-
 def config(**hook: Any) -> Config:
     """Make a configuration with one hook."""
     return Config.model_validate({"dataset": "p", "stream": {"hooks": [hook]}})

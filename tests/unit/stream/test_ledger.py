@@ -14,16 +14,7 @@ from tierflow.stream.ledger import Ledger
 from tierflow.stream.states import ENDED, OPEN, State
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
-
-
-@pytest.fixture
-def ledger(tmp_path: Path) -> Iterator[Ledger]:
-    """Give an empty ledger."""
-    made = Ledger(tmp_path)
-    yield made
-    made.close()
 
 
 def insert(ledger: Ledger, *names: str, state: State = State.READY) -> list[int]:
@@ -55,8 +46,7 @@ def test_counts_follow_every_change(ledger: Ledger) -> None:
     assert ledger.counts() == dict.fromkeys(State, 0) | {State.READY: 1, State.RUNNING: 2}
     with pytest.raises(sqlite3.IntegrityError), ledger.transaction() as db:
         db.execute("UPDATE objects SET state = CASE id WHEN 1 THEN 'done' END")
-    assert ledger.counts()[State.DONE] == 0
-    assert ledger.open_objects() == 3
+    assert ledger.counts() == dict.fromkeys(State, 0) | {State.READY: 1, State.RUNNING: 2}
 
 
 def test_a_batch_takes_only_what_is_ready(ledger: Ledger) -> None:

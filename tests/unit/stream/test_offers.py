@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tierflow.errors import InputMissingError
+from tierflow.cli import run_cli
+from tierflow.errors import ConfigError, InputMissingError
 from tierflow.stream import offers, outside_pool, snakemake_queue
 from tierflow.stream.getting_on import Progress
 from tierflow.stream.outside_pool import OutsidePool
@@ -198,6 +199,19 @@ def test_without_a_stream_work_ends_or_waits(tmp_path: Path) -> None:
     stop = threading.Event()
     threading.Timer(0.2, stop.set).start()
     assert work(tmp_path, size=1, wait=True, stop=stop) == 0
+
+
+def test_where_nothing_is_offered_work_ends_at_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """As its configuration says; who asks for that waits until it says otherwise."""
+    (tmp_path / "config.yaml").write_text("stream: {batches: {where: here}}")
+    for arguments in ([], ["--idle-exit-s", "60"]):
+        assert run_cli(["work", str(tmp_path), "--workers", "1", *arguments]) == 78
+    with pytest.raises(ConfigError, match=r"offers nothing to measure.*--set stream\.batches\.where=outside"):
+        work(tmp_path, size=1, stop=threading.Event())
+    stop = threading.Event()
+    threading.Timer(0.2, stop.set).start()
+    assert work(tmp_path, size=1, wait=True, stop=stop) == 0
+    assert [text.endswith("waiting for that") for text in caplog.messages] == [True]
 
 
 def test_progress_is_planes_or_bytes(tmp_path: Path) -> None:

@@ -119,6 +119,16 @@ def test_the_command_goes_on_where_it_stopped_and_overwrites_nothing(
     assert "2 were there already" in capsys.readouterr().err
 
 
+def test_a_link_that_leads_nowhere_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "links").mkdir()
+    for name, target in (("away.tif", "none.tif"), ("ring.tif", "ring.tif")):
+        link = tmp_path / "links" / name
+        link.symlink_to(target)
+        assert run_cli(["simulate", str(tmp_path / "links"), str(tmp_path / "out"), "--rate", "max"]) == 66
+        assert f"{name} is a link, and what it leads to can't be read" in capsys.readouterr().err
+        link.unlink()
+
+
 def test_wrong_folders_are_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """A source that is missing or empty, and folders in each other."""
     (tmp_path / "in" / "deep").mkdir(parents=True)

@@ -185,3 +185,15 @@ def test_retry_is_answered_by_who_watches(ledger: Ledger, capsys: pytest.Capture
         watching.join()
     assert status_of(ledger.output)["states"]["seen"] == 1
     assert ledger.rows("state = 'seen'")[0].path == b"c\n<b>.tif"
+
+
+def test_a_folder_without_a_stream_says_what_it_is(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A wrong path, a file, the output of a run and any other folder need different advice."""
+    (tmp_path / "file").touch()
+    for name in ("run", "other"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "run" / "config.yaml").touch()
+    expected = {"none": "isn't there: give", "file": "is a file: give", "run": "holds a run, but no stream"}
+    for name, words in (expected | {"other": "holds no stream: begin one"}).items():
+        assert run_cli(["status", str(tmp_path / name)]) == 66
+        assert words in capsys.readouterr().err

@@ -16,6 +16,7 @@ from tierflow.stream.events import LimitError
 from tierflow.stream.ledger import Ledger
 from tierflow.stream.states import State
 from tierflow.stream.watcher import Watcher
+from waiting import until
 
 
 class World:
@@ -34,10 +35,7 @@ class World:
         return self.watcher
 
     def until(self, condition, seconds=10.0):
-        end = time.monotonic() + seconds
-        while not condition():
-            assert time.monotonic() < end, self.watcher.health()
-            time.sleep(0.01)
+        until(condition, seconds=seconds, picture=self.watcher.health)
 
     def put(self, name, content=b"1"):
         path = self.root / name
@@ -102,6 +100,24 @@ def test_the_fact_says_how_it_goes(world):
     assert json.dumps(fact)
     # The count of files comes as news, too.
     world.until(lambda: any(kind == "seen" for _, _, kind, _, _ in world.ledger.news(after=0)), 5)
+
+
+def test_files_of_other_formats_are_told_of(world, caplog):
+    for name in ("a.czi", "x/b.czi", "a.tif"):
+        world.put(name)
+    world.start(rescan_s=3600)
+    world.until(lambda: (world.ledger.fact("watcher") or {}).get("looks"))
+    fact = world.ledger.fact("watcher")
+    words = (
+        "2 .czi files were left out: tierflow doesn't read this format; export them as OME-TIFF to have them measured"
+    )
+    assert (fact["left_out"], fact["left_out_message"], fact["state"]) == ({".czi": 2}, words, "ok")
+    for name in ("c.czi", "d.foo"):
+        world.put(name)
+        world.watcher.rescan_now()
+        world.until(lambda name=name: name[1:] != ".foo" or ".foo" in world.watcher.health()["left_out"])
+    world.until(lambda: world.watcher.health()["left_out"] == {".czi": 3, ".foo": 1})
+    assert [text.partition(" files were")[0] for text in caplog.messages if "left out" in text] == ["2 .czi", "3 .czi"]
 
 
 def test_new_folders_full_of_files_are_raced_safely(world):

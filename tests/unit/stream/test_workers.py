@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import numpy as np
@@ -19,8 +18,7 @@ from tierflow.scan.rows import Row, to_table
 from tierflow.stream import workers
 from tierflow.stream.workers import Pool
 from tierflow.testing.hostile import scene, tiff
-
-PATIENCE_S = 90.0
+from waiting import until
 
 
 @pytest.fixture
@@ -42,13 +40,6 @@ def job(output: Path, *, value: int) -> tuple[Path, Path]:
     row = Row("a", "a.tif", b"a.tif", path.stat().st_size, 1, False, "a", "generic", "p", *[None] * 8)
     tables.write(shard, to_table([row]), input=str(path.parent), dataset="d")
     return shard, output / "b" / "extract" / "00000.parquet"
-
-
-def until(condition) -> None:
-    end = time.monotonic() + PATIENCE_S
-    while not condition():
-        assert time.monotonic() < end
-        time.sleep(0.02)
 
 
 def gone(pid: int) -> bool:

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 from tifffile import TiffFile
 
-from tierflow.errors import UnsupportedError
 from tierflow.io.plane import Outline
 from tierflow.io.readers import tiff_structure
 from tierflow.io.readers.guard import foreign
@@ -15,7 +14,7 @@ from tierflow.io.readers.load import file_errors
 from tierflow.io.readers.tiff import pages_of, planes_per_directory
 from tierflow.io.readers.tiff_axes import axes_of
 from tierflow.io.readers.tiff_facts import FileFacts
-from tierflow.io.readers.tiff_pixels import samples_of
+from tierflow.io.readers.tiff_pixels import samples_of, unread_kind
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -47,7 +46,7 @@ def _outline(handle: IO[bytes], path: Path) -> Iterator[Outline]:
     for number, page in pages_of(tif, handle, chain.offsets):
         key = page.keyframe
         if key.dtype is None:
-            raise UnsupportedError(f"pixels of SampleFormat {int(key.sampleformat)} aren't read: convert the file")
+            raise unread_kind(key)
         depth, height, width = key.shaped[1:4]
         colours, samples = samples_of(key.shaped, key, channels=tif.is_lsm)
         dtype = np.dtype(np.uint8) if key.dtype.kind == "b" else key.dtype.newbyteorder("=")

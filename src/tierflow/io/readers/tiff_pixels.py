@@ -38,6 +38,7 @@ _COLOUR_SPACES = {
     32845: "LogLuv",
 }
 _TRANSPARENCY = (1, 2)
+_COMPLEX = (5, 6)
 
 
 def read_page(page: TiffPage, loaded: Loaded, handle: IO[bytes], *, shift: int, max_plane_mb: int) -> Pixels:
@@ -58,10 +59,7 @@ def read_page(page: TiffPage, loaded: Loaded, handle: IO[bytes], *, shift: int, 
     """
     key, dtype = page.keyframe, page.keyframe.dtype
     if dtype is None or dtype.kind not in "buif":
-        raise UnsupportedError(
-            f"pixels of SampleFormat {int(key.sampleformat)} with {key.bitspersample} bits, expected integers or "
-            "floats of up to 64: convert the file"
-        )
+        raise unread_kind(key)
     if int(key.photometric) in _COLOUR_SPACES:
         raise UnsupportedError(f"colour space {_COLOUR_SPACES[int(key.photometric)]}: save the image as gray or RGB")
     needed = check_size(key.shape, dtype.itemsize, max_plane_mb=max_plane_mb)
@@ -74,6 +72,19 @@ def read_page(page: TiffPage, loaded: Loaded, handle: IO[bytes], *, shift: int, 
     # One worker: a job is one core, and tifffile would start threads per page.
     pixels = page.asarray(squeeze=False, maxworkers=1)
     return pixels.view(np.uint8) if pixels.dtype.kind == "b" else _native(pixels)
+
+
+def unread_kind(key: TiffPage) -> UnsupportedError:
+    """Return the error of a page whose numbers are of a kind that isn't read."""
+    tag = f"SampleFormat {int(key.sampleformat)}"
+    if int(key.sampleformat) in _COMPLEX:
+        return UnsupportedError(
+            f"pixels are complex numbers ({tag}, {key.bitspersample} bits), such as those of a Fourier transform, "
+            "expected integers or floats: save their magnitude as an image"
+        )
+    return UnsupportedError(
+        f"pixels of {tag} with {key.bitspersample} bits, expected integers or floats of up to 64: convert the file"
+    )
 
 
 def split(pixels: Pixels, page: TiffPage, *, channels: bool) -> list[tuple[int, int, Pixels]]:

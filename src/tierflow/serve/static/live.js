@@ -117,7 +117,10 @@
     });
     byId("states").replaceChildren(...rows);
     const reasons = [...(status.reasons.waiting || []), ...(status.reasons.failed || [])].filter((each) => each.reason).slice(0, 4);
-    byId("reasons").replaceChildren(...reasons.map((each) => make("li", { text: `${count(each.objects)}: ${each.reason}` })));
+    const left = status.watcher.left_out_message;
+    byId("reasons").replaceChildren(
+      ...reasons.map((each) => make("li", { text: `${count(each.objects)}: ${each.reason} (such as ${each.example})` })),
+      ...(left ? [make("li", { text: left })] : []));
   }
   function showArrivals() {
     const come = status.arrivals[span], gone = span === "second" ? status.finished.second : [];
@@ -158,7 +161,7 @@
   function tile(each) {
     const score = each.interestingness === null || each.interestingness === undefined ? "" : each.interestingness.toFixed(3);
     const reason = each.why || each.reason || "";
-    const more = each.latency_s === undefined || each.latency_s === null ? [each.plate, each.well, each.channel].filter(Boolean).join(" \u00b7 ") : `in ${seconds(each.latency_s)}${each.version > 1 ? ` \u00b7 version ${each.version}` : ""}${each.incomplete ? " \u00b7 incomplete" : ""}`;
+    const more = each.latency_s === undefined || each.latency_s === null ? [each.plate === "." ? "" : each.plate, each.well, each.channel].filter(Boolean).join(" \u00b7 ") : `in ${seconds(each.latency_s)}${each.version > 1 ? ` \u00b7 version ${each.version}` : ""}${each.incomplete ? " \u00b7 incomplete" : ""}`;
     const node = make("li", { class: "tile" },
       make("div", { class: "frame" }, picture(each)),
       make("div", { class: "caption" },
@@ -265,6 +268,7 @@
     plates.forEach((each, i) => { select.options[i].value = each.plate; say(select.options[i], words[i]); });
     select.value = plate;
     const found = await ask(`${api}/plate?name=${encodeURIComponent(plate)}`);
+    for (const part of byId("plate-box").children) part.toggleAttribute("hidden", !found.wells.length && part.id !== "well");
     const cell = 20, svg = byId("wells"), known = new Map(found.wells.map((well) => [`${well.row} ${well.column}`, well]));
     svg.setAttribute("viewBox", `0 0 ${found.columns * cell + 16} ${found.rows * cell + 14}`);
     svg.setAttribute("aria-label", `Plate ${found.shown}: ${found.wells.length} of ${found.rows * found.columns} wells`);
