@@ -179,8 +179,15 @@ _COMMANDS = (
         "serve",
         "serve:serve",
         "Server",
-        "Show thumbnails, reports and metrics in the browser.",
-        ("tierflow serve results", "tierflow serve runs/ --port 8600"),
+        "Show reports, thumbnails, live views of streams and metrics in the browser.",
+        (
+            "tierflow serve results",
+            "tierflow serve results --allow-actions",
+            "tierflow serve runs/ --port 8700",
+            "tierflow serve --make-token operator --name anna",
+            "tierflow serve runs/ --host 0.0.0.0 --tokens tokens.yaml",
+            "tierflow serve runs/ --tokens tokens.yaml --run-inputs /data/plates",
+        ),
     ),
     _Command(
         "metrics",
@@ -324,7 +331,8 @@ def _dispatch(argv: Sequence[str]) -> int:
     try:
         result = build_app()(list(argv))
     except CycloptsError as error:
-        raise ConfigError(f"{error}\nSee `tierflow {' '.join(argv[:1])} --help`.".replace("  ", " ")) from error
+        chain = " ".join(error.command_chain or ())
+        raise ConfigError(f"{error}\nSee `tierflow {chain} --help`.".replace("  ", " ")) from error
     return result if isinstance(result, int) else 0
 
 

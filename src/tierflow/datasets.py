@@ -18,7 +18,7 @@ from tierflow import metadata_table
 from tierflow.clock import utc_now
 from tierflow.config_io import read_tree, validate
 from tierflow.errors import ConfigError
-from tierflow.home import home, require_name, unknown, write_synced
+from tierflow.home import home, no_version, require_name, unknown, write_synced
 from tierflow.io.atomic import fsync_dir
 from tierflow.metadata_cells import PARQUET
 
@@ -112,8 +112,7 @@ def find(reference: str) -> DataSet:
         raise unknown("data set", name, names(), remedy=_REMEDY)
     fitting = [made for made in versions if wanted in ("", made.version)]
     if not fitting:
-        there = ", ".join(made.version for made in versions)
-        raise ConfigError(f"data set {name!r} has no version {wanted!r}: expected one of {there}")
+        raise no_version("data set", name, wanted, [made.version for made in versions])
     newest = max(fitting, key=lambda made: (made.registered_at, made.version))
     if hashlib.sha256(newest.table.read_bytes()).hexdigest() != newest.sha256:
         raise ConfigError(f"{newest.table} was changed after it was registered: register the changed table anew")

@@ -126,6 +126,11 @@ class PoisonError(ObjectError):
     flag = "poison"
 
 
+LASTING: dict[int, type[TierflowError]] = {
+    kind.exit_code: kind for kind in (ConfigError, InputMissingError, TooManyFailedError)
+}
+"""What a process that ended with one of these codes would meet again; where several did, the first says most."""
+
 # Errors of the file system that pass by themselves or by an operator's hand; all others are errors for good.
 _PASSING_ERRNO = frozenset(
     {errno.ENOSPC, errno.EDQUOT, errno.EAGAIN, errno.EBUSY, errno.ETIMEDOUT, errno.EHOSTDOWN, errno.ESTALE, errno.EIO}

@@ -49,6 +49,11 @@ def unknown(kind: str, name: str, known: Collection[str], *, remedy: str) -> Con
     return ConfigError(f"no {kind} {name!r} in {home()}: {hint}")
 
 
+def no_version(kind: str, name: str, wanted: str, known: Collection[str]) -> ConfigError:
+    """Return the error that says which versions there are."""
+    return ConfigError(f"{kind} {name!r} has no version {wanted!r}: expected one of {', '.join(known)}")
+
+
 def add_text(path: Path, text: str) -> bool:
     """Write a file whole unless there is one, however many processes do so at once; tell whether it was written."""
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -25,16 +25,7 @@ import yaml
 
 from tierflow import jobs
 from tierflow.config_io import validate
-from tierflow.errors import (
-    EXIT_CONFIG,
-    EXIT_INPUT_MISSING,
-    EXIT_TOO_MANY_FAILED,
-    ConfigError,
-    InputMissingError,
-    TierflowError,
-    TooManyFailedError,
-    TryAgainError,
-)
+from tierflow.errors import LASTING, ConfigError, TryAgainError
 from tierflow.io.atomic import write_text
 from tierflow.objectstore.connect import StorePath, place_at
 from tierflow.objectstore.staging import MARKS, at_hand, named, require_far_tiers
@@ -53,11 +44,6 @@ SHARDS_PER_JOB = {"extract": 1, "score": 50, "place": 5}
 _MOST_JOBS = 2000
 _ATTEMPTS = 3
 _PATIENCE_S = 20
-_LASTING: dict[int, type[TierflowError]] = {
-    EXIT_CONFIG: ConfigError,
-    EXIT_INPUT_MISSING: InputMissingError,
-    EXIT_TOO_MANY_FAILED: TooManyFailedError,
-}
 # What a pod needs to know from this process; files of this machine, such as those of AWS_PROFILE, aren't there.
 _PASSED_ON = re.compile(
     r"AWS_(ACCESS_KEY_ID|SECRET_ACCESS_KEY|SESSION_TOKEN|ENDPOINT_URL|ENDPOINT_URL_S3|REGION|DEFAULT_REGION)"
@@ -152,7 +138,7 @@ def _bring(head: _Head, target: str) -> None:
         codes = {name: _code(text) for name, text in failed.items()}
         for name in failed:
             head.marks.store.delete((head.marks / name).key)
-        lasting = [name for name, code in codes.items() if code in _LASTING]
+        lasting = [name for name, code in codes.items() if code in LASTING]
         if lasting or attempt == _ATTEMPTS:
             _give_up(lasting[0] if lasting else next(iter(codes), None), failed, head)
         head.console.print(f"{len(failed) or 'some'} jobs failed; they are begun again", highlight=False)
@@ -165,7 +151,7 @@ def _give_up(name: str | None, failed: Mapping[str, str], head: _Head) -> None:
         raise TryAgainError(f"Snakemake ended before its jobs did; the same command goes on from here\n{last}")
     code, said = _code(failed[name]), failed[name].partition("\n")[2]
     message = said.strip().removeprefix("tierflow: ") or f"ended with exit code {code}"
-    raise _LASTING.get(code, TryAgainError)(message if code in _LASTING else f"job {name}: {message}")
+    raise LASTING.get(code, TryAgainError)(message if code in LASTING else f"job {name}: {message}")
 
 
 def _code(text: str) -> int:

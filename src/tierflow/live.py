@@ -172,7 +172,7 @@ class Rate:
         done = f"{state.measured:,}/{state.total or 0:,}"
         failed = f", {state.failed:,} failed" if state.failed else ""
         if state.measured == 0:
-            return f"{done}, starting (the very first run compiles its kernels: half a minute)"
+            return f"{done}, starting (30 s the very first time)"
         if self._first is None or self._last[1] <= self._first[1]:
             return done + failed
         per_s = (self._last[1] - self._first[1]) / max(self._last[0] - self._first[0], 1e-6)

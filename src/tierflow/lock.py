@@ -45,8 +45,8 @@ def run_lock(output: Path, *, shared: bool = False) -> Iterator[int]:
                 return
             holder = os.pread(handle, 100, 0).decode(errors="replace").strip() or "unknown"
             raise TryAgainError(
-                f"{output} is in use by another tierflow run (process {holder}): "
-                "wait for it to end, or give another --output"
+                f"{output} is in use by another tierflow run or watch (process {holder}): "
+                f"wait for it to end (`tierflow drain {output}` ends a watch), or give another --output"
             ) from error
         if not shared:
             os.ftruncate(handle, 0)

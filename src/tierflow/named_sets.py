@@ -18,7 +18,7 @@ from tierflow.catalogue.provenance import SET_DIGITS
 from tierflow.clock import utc_now
 from tierflow.config_io import read_tree
 from tierflow.errors import ConfigError
-from tierflow.home import add_text, home, require_name, unknown
+from tierflow.home import add_text, home, no_version, require_name, unknown
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -105,8 +105,7 @@ def find(reference: str) -> ParameterSet:
         raise unknown("parameter set", name, names(), remedy=_REMEDY)
     fitting = [made for made in versions if wanted in ("", made.version, made.version.partition("-")[0])]
     if not fitting:
-        there = ", ".join(made.version for made in versions)
-        raise ConfigError(f"parameter set {name!r} has no version {wanted!r}: expected one of {there}")
+        raise no_version("parameter set", name, wanted, [made.version for made in versions])
     return max(fitting, key=lambda made: (made.saved_at, made.version))
 
 

@@ -8,7 +8,7 @@ import shutil
 import socket
 from typing import TYPE_CHECKING, Any
 
-from tierflow.errors import ConfigError, TierflowError, exit_code_of
+from tierflow.errors import ConfigError, TierflowError, exit_code_of, is_passing
 from tierflow.io.atomic import write_text
 from tierflow.steps.places import SETTINGS_FOLDER
 
@@ -24,15 +24,30 @@ def require_room(output: Path) -> None:
 
     Raises:
         ConfigError: if it can't be made or written to.
+        OSError: if that may pass: a full disk, a share that is away.
     """
     try:
         output.mkdir(parents=True, exist_ok=True)
     except FileExistsError as error:
         raise ConfigError(f"output {output} is a file: give a folder to --output") from error
-    except PermissionError as error:
+    except NotADirectoryError as error:
+        raise ConfigError(f"output {output} lies below a file: give a path of folders to --output") from error
+    except OSError as error:
+        if is_passing(error):
+            raise
         raise ConfigError(f"output {output} can't be made ({error.strerror}): give another --output") from error
     if not os.access(output, os.W_OK | os.X_OK):
         raise ConfigError(f"output {output} can't be written to: give another --output, or ask for write permission")
+
+
+def require_two_folders(root: Path, output: Path) -> None:
+    """Refuse results in the input itself: what is placed there would be found as new images.
+
+    Raises:
+        ConfigError: if they are the same folder, by whatever names.
+    """
+    if output.exists() and root.exists() and root.samefile(output):
+        raise ConfigError(f"input and output are the same folder {root}: give another folder to --output")
 
 
 def clear_state(output: Path) -> None:

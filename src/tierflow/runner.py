@@ -14,17 +14,7 @@ from typing import TYPE_CHECKING
 
 import yaml
 
-from tierflow.errors import (
-    EXIT_CONFIG,
-    EXIT_INPUT_MISSING,
-    EXIT_TOO_MANY_FAILED,
-    EXIT_TRY_AGAIN,
-    ConfigError,
-    InputMissingError,
-    TierflowError,
-    TooManyFailedError,
-    TryAgainError,
-)
+from tierflow.errors import EXIT_TRY_AGAIN, LASTING, TierflowError, TryAgainError
 from tierflow.io.atomic import write_text
 from tierflow.live import watch
 from tierflow.lock import run_lock
@@ -44,12 +34,7 @@ LOG = "logs/snakemake.log"
 _PATIENCE_S = 20
 
 # The first of these that any step ended with is what the whole run ended with.
-_ERRORS: dict[int, type[TierflowError]] = {
-    EXIT_CONFIG: ConfigError,
-    EXIT_INPUT_MISSING: InputMissingError,
-    EXIT_TOO_MANY_FAILED: TooManyFailedError,
-    EXIT_TRY_AGAIN: TryAgainError,
-}
+_ERRORS = LASTING | {EXIT_TRY_AGAIN: TryAgainError}
 
 
 def execute(

@@ -6,11 +6,11 @@ import shutil
 from pathlib import Path
 
 import integration_cli
-import pyarrow.parquet as pq
 import pytest
 
+from comparing import same_tables
+
 ROOT = Path(__file__).resolve().parents[2]
-TIMES = {"measured_at", "scored_at"}
 
 
 def tierflow(*arguments, expect=0):
@@ -44,12 +44,7 @@ def test_jobs_give_the_tables_of_a_run(tmp_path):
     assert 0 < float((values / "removed_share").read_text()) < 0.5
     again = tierflow("job", "run", by_jobs, "--steps", "extract,score,place,index")
     assert "0 done" in again.stderr
-    tables = sorted(path.relative_to(by_snakemake) for path in by_snakemake.rglob("*.parquet"))
-    assert tables
-    for name in tables:
-        ours, theirs = (pq.read_table(folder / name) for folder in (by_jobs, by_snakemake))
-        kept = [column for column in theirs.column_names if column not in TIMES]
-        assert ours.select(kept).equals(theirs.select(kept)), name
+    assert same_tables(by_snakemake, by_jobs)
     assert (by_jobs / "report.html").stat().st_size > 10_000
 
 

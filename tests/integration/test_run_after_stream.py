@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from pathlib import Path
 
+import integration_cli
 import numpy as np
 import pytest
 import tifffile
@@ -17,9 +16,7 @@ OF_THE_RUN = {"run", "measured_at", "scored_at"}
 
 
 def tierflow(*words: str | Path, folder: Path) -> None:
-    done = subprocess.run(
-        [sys.executable, "-m", "tierflow", *map(str, words)], cwd=folder, capture_output=True, text=True, check=False
-    )
+    done = integration_cli.tierflow(*words, cwd=folder)
     assert done.returncode == 0, done.stderr
 
 

@@ -100,6 +100,14 @@ def test_another_address_is_asked_for_and_warned_of(example):
         assert "no password" in told[0]
 
 
+def test_a_folder_without_a_run_is_served_and_told_of(example, tmp_path):
+    """Runs that begin in it later appear; but it may be the wrong one."""
+    with serving(example.output, tmp_path, "--port", "0") as (_, _, told):
+        [words] = [line for line in told if "holds no run" in line]
+        assert f"{tmp_path} holds no run and no stream yet" in words
+        assert "give the --output of `tierflow run` or `tierflow watch`" in words
+
+
 def test_what_cannot_be_served(tmp_path, example):
     missing = tierflow("serve", tmp_path / "nothing")
     assert (missing.returncode, "no such folder" in missing.stderr) == (66, True)

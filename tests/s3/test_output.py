@@ -10,6 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 from stored import NOWHERE, PLATE, WHOLE, bucket, do  # noqa: F401 - a fixture
 
+from comparing import same_tables
 from tierflow import tables
 from tierflow.commands import job
 from tierflow.errors import ConfigError, TryAgainError
@@ -18,18 +19,6 @@ from tierflow.objectstore.staging import Staging
 from tierflow.tiers.base import Stamp
 from tierflow.tiers.entries import Entry
 from tierflow.tiers.journal import AFTER_SYNC, open_journal
-
-TIMES = {"measured_at", "scored_at"}
-
-
-def same_tables(one, other, *, but=frozenset()):
-    names = sorted(path.relative_to(one) for path in one.rglob("*.parquet"))
-    assert names == sorted(path.relative_to(other) for path in other.rglob("*.parquet"))
-    for name in names:
-        ours, theirs = pq.read_table(one / name), pq.read_table(other / name)
-        kept = [column for column in theirs.column_names if column not in TIMES | but]
-        assert ours.select(kept).equals(theirs.select(kept)), name
-    return names
 
 
 def test_jobs_on_a_store_give_the_results_of_jobs_in_a_folder(bucket, tmp_path, capsys):  # noqa: F811

@@ -10,8 +10,8 @@ from cyclopts import Parameter
 
 from tierflow import datasets, named_sets
 from tierflow.config_io import merge, read_tree, validate
-from tierflow.errors import ConfigError, InputMissingError
-from tierflow.render.snakemake import CONFIG_FILE
+from tierflow.errors import ConfigError
+from tierflow.render.snakemake import configuration_of
 
 ConfigFile = Annotated[
     Path | None, Parameter(name=["--config", "-c"], help="YAML file; only the keys that differ from the defaults.")
@@ -33,6 +33,9 @@ Profiles = Annotated[
         help="Where jobs run: slurm, cluster-generic, kubernetes, or a folder with a profile.yaml; each one given is "
         "laid over those before it. This machine without it.",
     ),
+]
+OutputFolder = Annotated[
+    str | None, Parameter(name=["--output", "-o"], help="Folder for the results; `<INPUT>-tierflow` without it.")
 ]
 DryRun = Annotated[
     bool, Parameter(name=["--dry-run", "-n"], negative=(), help="Say what would be done, and do nothing.")
@@ -105,9 +108,4 @@ def config_of(results: Path) -> dict[str, Any]:
     Raises:
         InputMissingError: if the folder doesn't hold a run.
     """
-    path = results / CONFIG_FILE
-    if not path.exists():
-        raise InputMissingError(
-            f"{results} holds no run ({CONFIG_FILE} is missing): give the --output of `tierflow run`"
-        )
-    return read_tree(path)
+    return read_tree(configuration_of(results))

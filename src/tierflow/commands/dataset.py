@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import Annotated
 
 import yaml
 from cyclopts import App, Parameter
-from rich.console import Console
 from rich.table import Table
 
 from tierflow import datasets
+from tierflow.commands._console import console
 from tierflow.metadata_cells import read_texts
 
 FIRST_ROWS = 5
@@ -61,11 +60,11 @@ def list_datasets() -> None:
     for made in found:
         key, fields = ", ".join(made.schema["key"]), ", ".join(made.schema["fields"])
         grid.add_row(made.name, made.version, made.registered_at[:16], f"{made.rows:,}", key, fields, made.about)
-    console = Console(markup=False) if sys.stdout.isatty() else Console(markup=False, width=160)
+    out = console(markup=False)
     if found:
-        console.print(grid)
+        out.print(grid)
     else:
-        console.print("no data set was registered yet: tierflow dataset register NAME --schema FILE --table FILE")
+        out.print("no data set was registered yet: tierflow dataset register NAME --schema FILE --table FILE")
 
 
 @app.command
@@ -89,5 +88,4 @@ def show(reference: Annotated[str, Parameter(help="NAME for its newest version, 
         grid.add_column(name, overflow="fold")
     for row in zip(*(column.slice(0, FIRST_ROWS).to_pylist() for column in columns.values()), strict=True):
         grid.add_row(*("" if cell is None else cell for cell in row))
-    console = Console(markup=False) if sys.stdout.isatty() else Console(markup=False, width=160)
-    console.print(grid)
+    console(markup=False).print(grid)

@@ -26,6 +26,7 @@ from tierflow.catalogue.elastic.connection import address_of, connect, mapped, s
 from tierflow.catalogue.elastic.index import put_templates
 from tierflow.catalogue.elastic.outputs import common_settings, config_of, open_output
 from tierflow.commands import _elastic_show as show
+from tierflow.commands._console import console
 from tierflow.commands._options import DryRun, Results
 from tierflow.config import Elasticsearch
 from tierflow.errors import EXIT_INTERNAL, ConfigError
@@ -39,7 +40,6 @@ if TYPE_CHECKING:
     from tierflow.catalogue.elastic.outputs import Output
     from tierflow.config import Config
 
-PLAIN_WIDTH = 160
 EXAMPLES = 20
 
 Url = Annotated[
@@ -99,9 +99,7 @@ def template_command(
     if put:
         with _connected(settings) as client:
             put_templates(client, settings, features={})
-        show.line(
-            _console(error=True), f"templates of {settings.alias} are on {settings.url}; indices stay as they are"
-        )
+        show.line(console(error=True), f"templates of {settings.alias} are on {settings.url}; indices stay as they are")
 
 
 @app.command(
@@ -124,7 +122,7 @@ def status(
     if format == "json":
         sys.stdout.write(show.status_json(found) + "\n")
     else:
-        show.show_status(found, _console())
+        show.show_status(found, console())
 
 
 @app.command(
@@ -167,11 +165,11 @@ def migrate(
     with _connected(settings) as client:
         if dry_run:
             plan = migration.make_plan(client, settings, opened, shards=shards, replicas=replicas)
-            show.show_plan(plan, _console())
+            show.show_plan(plan, console())
             return
         with _progress("migrating", total=None) as advance:
             outcome = migration.migrate(client, settings, opened, shards=shards, replicas=replicas, on_progress=advance)
-    show.show_outcome(outcome, _console())
+    show.show_outcome(outcome, console())
 
 
 @app.command(help_epilogue=_examples("tierflow elastic rebuild results --dry-run", "tierflow elastic rebuild results"))
@@ -197,7 +195,7 @@ def rebuild(
             with _progress("sending", total=output.records) as advance:
                 done = send_again(client, settings, output, config=config, on_progress=advance)
     show.line(
-        _console(error=True),
+        console(error=True),
         f"{done.shards:,} shards sent, {done.skipped:,} were sent before the last stop, "
         f"{done.deleted:,} documents deleted",
     )
@@ -237,13 +235,13 @@ def forget(
         count = forgetting.count_run(client, settings, run)
         what = f"{count:,} documents of run {run} from {settings.alias} at {settings.url}"
         if dry_run:
-            show.line(_console(), f"would delete {what}")
+            show.line(console(), f"would delete {what}")
             return
         if not yes:
             raise ConfigError(f"this would delete {what}: add --yes to do it, or --dry-run to look only")
         with _progress("deleting", total=count) as advance:
             deleted = forgetting.forget(client, settings, run, on_progress=advance)
-    show.line(_console(), f"{deleted:,} documents deleted; `tierflow elastic rebuild OUTPUT` brings them back")
+    show.line(console(), f"{deleted:,} documents deleted; `tierflow elastic rebuild OUTPUT` brings them back")
 
 
 @dashboards.command(help_epilogue=_examples("tierflow elastic dashboards install --kibana http://localhost:5601"))
@@ -261,7 +259,7 @@ def install(
 
     settings = _with_alias(Elasticsearch(), alias)
     done = install_dashboards(kibana, space=space, alias=settings.alias, thumbnail_url=thumbnail_url, settings=settings)
-    show.line(_console(), f"{done.objects} objects installed, with the dashboards {', '.join(done.titles)}: {done.url}")
+    show.line(console(), f"{done.objects} objects installed, with the dashboards {', '.join(done.titles)}: {done.url}")
 
 
 @dashboards.command(help_epilogue=_examples("tierflow elastic dashboards export kibana/ --alias lab-objects"))
@@ -277,13 +275,13 @@ def export(
 
     settings = _with_alias(Elasticsearch(), alias)
     for path in export_dashboards(folder, alias=settings.alias, thumbnail_url=thumbnail_url):
-        show.line(_console(), str(path))
+        show.line(console(), str(path))
 
 
 def _rollback(settings: Elasticsearch, *, dry_run: bool) -> None:
     with _connected(settings) as client:
         found = rolling.rollback(client, settings, dry_run=dry_run)
-    show.show_rollback(found, _console(), dry_run=dry_run)
+    show.show_rollback(found, console(), dry_run=dry_run)
 
 
 def _check(output: Output, settings: Elasticsearch, *, limit: int, format: Literal["table", "json"]) -> int:  # noqa: A002
@@ -297,7 +295,7 @@ def _check(output: Output, settings: Elasticsearch, *, limit: int, format: Liter
     if format == "json":
         sys.stdout.write(show.comparison_json(found) + "\n")
     else:
-        show.show_comparison(found, _console())
+        show.show_comparison(found, console())
     return 0 if found.equal else EXIT_INTERNAL
 
 
@@ -314,7 +312,7 @@ def _show_rebuild_plan(output: Output, settings: Elasticsearch) -> None:
             extra = found.counts["extra"]
     made = "" if there else f"make an index behind {settings.alias}, "
     show.line(
-        _console(),
+        console(),
         f"would {made}send {output.records:,} records of run {output.run} to {settings.url} ({dead:,} of them were "
         f"refused before) and delete {extra:,} documents that Parquet doesn't have",
     )
@@ -366,9 +364,3 @@ def _progress(what: str, *, total: int | None) -> Iterator[Callable[[int], None]
     with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
         task = bar.add_task(what, total=total)
         yield lambda count: bar.update(task, advance=count)
-
-
-def _console(*, error: bool = False) -> Console:
-    stream = sys.stderr if error else sys.stdout
-    # Without a terminal nothing says how wide the reader's page is: don't fold cells for it.
-    return Console(file=stream) if stream.isatty() else Console(file=stream, width=PLAIN_WIDTH)

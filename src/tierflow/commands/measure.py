@@ -17,6 +17,7 @@ from rich.progress import track
 from rich.table import Table
 
 from tierflow import tables
+from tierflow.commands._console import console
 from tierflow.commands._options import ConfigFile, Settings, configured
 from tierflow.config_io import merge, validate
 from tierflow.errors import EXIT_INPUT_MISSING, ConfigError, ObjectError
@@ -35,9 +36,6 @@ Row = dict[str, Any]
 FIRST = ("path", "series", "c", "z", "t", "status")
 # A terminal has room for these; the other formats hold everything.
 SHOWN = ("mid_band_share", "structure_snr", "saturated_share", "ImageQuality_PowerLogLogSlope")
-
-
-PLAIN_WIDTH = 160
 
 
 def measure(
@@ -141,9 +139,8 @@ def _print_table(rows: Sequence[Row]) -> None:
         grid.add_row(*(escape("" if row[name] is None else str(row[name])) for name in FIRST), size, *values)
         if row["reason"]:
             reasons[row["path"]] = row["reason"]
-    # Without a terminal nothing says how wide the reader's page is: don't cut numbers for it.
-    console = Console() if sys.stdout.isatty() else Console(width=PLAIN_WIDTH)
-    console.print(grid)
+    out = console()
+    out.print(grid)
     for path, reason in reasons.items():
-        console.print(f"{path}: {reason}", markup=False, highlight=False, soft_wrap=True)
-    console.print("All features: --format csv, json or parquet.", highlight=False)
+        out.print(f"{path}: {reason}", markup=False, highlight=False, soft_wrap=True)
+    out.print("All features: --format csv, json or parquet.", highlight=False)

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import json
-import sys
 from pathlib import Path
 from typing import Annotated
 
 from cyclopts import App, Parameter
-from rich.console import Console
 from rich.table import Table
 
 from tierflow import named_sets
+from tierflow.commands._console import console
 from tierflow.commands._options import ConfigFile, config_of, configured
 from tierflow.config_io import validate
 from tierflow.errors import ConfigError
@@ -63,11 +62,11 @@ def list_sets() -> None:
     for made in found:
         function, policy = made.sections["score"].get("function"), made.sections["policy"].get("kind")
         grid.add_row(made.name, made.version, made.saved_at[:16], str(function), str(policy), made.about)
-    console = Console(markup=False) if sys.stdout.isatty() else Console(markup=False, width=160)
+    out = console(markup=False)
     if found:
-        console.print(grid)
+        out.print(grid)
     else:
-        console.print("no parameter set was saved yet: tierflow params save NAME --from OUTPUT")
+        out.print("no parameter set was saved yet: tierflow params save NAME --from OUTPUT")
 
 
 @app.command

@@ -7,7 +7,17 @@ from typing import Annotated
 from cyclopts import Parameter
 from rich.console import Console
 
-from tierflow.commands._options import ConfigFile, Cores, Dataset, DryRun, Params, Profiles, Settings, configured
+from tierflow.commands._options import (
+    ConfigFile,
+    Cores,
+    Dataset,
+    DryRun,
+    OutputFolder,
+    Params,
+    Profiles,
+    Settings,
+    configured,
+)
 from tierflow.errors import ConfigError, InputMissingError
 from tierflow.io.remote import input_root, require_root
 from tierflow.kubernetes_run import EXECUTOR, execute_in_pods
@@ -24,9 +34,7 @@ def run(
     ] = None,
     /,
     *,
-    output: Annotated[
-        str | None, Parameter(name=["--output", "-o"], help="Folder for the results; `<INPUT>-tierflow` without it.")
-    ] = None,
+    output: OutputFolder = None,
     config: ConfigFile = None,
     params: Params = None,
     dataset: Dataset = None,

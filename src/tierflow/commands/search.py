@@ -22,6 +22,7 @@ from tierflow.catalogue.commands import (
     write_rows,
 )
 from tierflow.catalogue.open import open_catalogue
+from tierflow.commands._console import console
 from tierflow.errors import QueryError
 from tierflow.opening import Viewer, open_found
 
@@ -48,7 +49,6 @@ SortKeys = Annotated[
     Parameter(allow_leading_hyphen=True, help="Fields with commas between them, `-` in front for descending."),
 ]
 Columns = Annotated[str, Parameter(help="Fields with commas between them, such as `tier,well,features.snr`.")]
-PLAIN_WIDTH = 160
 
 
 def search(
@@ -164,8 +164,7 @@ def _show(rows: Rows) -> None:
         grid.add_column(name, overflow="fold")
     for row in rows.rows:
         grid.add_row(*(cell_text(value) for value in row))
-    # Without a terminal nothing says how wide the reader's page is: don't fold cells for it.
-    console = Console(markup=False) if sys.stdout.isatty() else Console(width=PLAIN_WIDTH, markup=False)
-    console.print(grid)
+    out = console(markup=False)
+    out.print(grid)
     if rows.note:
-        console.print(rows.note, highlight=False, soft_wrap=True)
+        out.print(rows.note, highlight=False, soft_wrap=True)

@@ -22,7 +22,6 @@ if TYPE_CHECKING:
 
     Line = NDArray[np.float32]
 
-LARGEST_FACTOR = 31
 # Complex lines side by side: four work buffers of a 2160 px line then fit a core's own cache.
 _LANES = 16
 _RADICES = (4, 5, 3, 2, 7, 11, 13, 17, 19, 23, 29, 31)

@@ -93,6 +93,19 @@ def version_ns(seconds: int, etag: str) -> int:
     return seconds * 1_000_000_000 + below
 
 
+def sha256_at(store: Store, key: str) -> str:
+    """Return the SHA-256 of a key's bytes in hex digits, by reading all of them.
+
+    Raises:
+        FileNotFoundError: when there is no such key.
+        TryAgainError: when the connection breaks.
+    """
+    digest = hashlib.sha256()
+    for chunk in store.chunks(key):
+        digest.update(chunk)
+    return digest.hexdigest()
+
+
 class Store(Protocol):
     """The keys below one root. May be used by several threads.
 

@@ -8,7 +8,7 @@ from contextlib import suppress
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, ClassVar, cast
 
-from tierflow.objectstore.base import Head, Upload, version_ns
+from tierflow.objectstore.base import Head, Upload, sha256_at, version_ns
 from tierflow.objectstore.connect import file_system
 from tierflow.objectstore.problems import general_errors
 from tierflow.tiers.base import ChangedError, CopyError
@@ -87,7 +87,7 @@ class GeneralStore:
                 with suppress(FileExistsError):
                     self._system.makedirs(self._path(folder), exist_ok=True)
                 self._write(part, upload)
-                found = self._hash(part)
+                found = sha256_at(self, part)
                 if found != upload.sha256:
                     raise CopyError(f"{url} doesn't read back as it was written: check that store, then run again")
                 if self.head(upload.key) is not None:
@@ -133,12 +133,6 @@ class GeneralStore:
                 f"{upload.origin} changed since it was measured (SHA-256 {found[:12]}..., measured "
                 f"{upload.sha256[:12]}...): run again, so that it is measured anew"
             )
-
-    def _hash(self, key: str) -> str:
-        digest = hashlib.sha256()
-        for chunk in self.chunks(key):
-            digest.update(chunk)
-        return digest.hexdigest()
 
 
 def _head(key: str, info: Mapping[str, Any]) -> Head:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from tierflow.errors import ConfigError, TryAgainError
 from tierflow.objectstore import s3_parts
-from tierflow.objectstore.base import TOKEN, Head, Upload, version_ns
+from tierflow.objectstore.base import TOKEN, Head, Upload, sha256_at, version_ns
 from tierflow.objectstore.connect import missing_extra
 from tierflow.objectstore.problems import s3_errors
 from tierflow.objectstore.s3_parts import InParts, base64_of, described, require_sha256
@@ -260,17 +260,11 @@ class S3Store:
         elif composite is not None and head.composite is not None:
             right = head.composite == composite
         else:
-            right = self._hash(upload.key) == upload.sha256
+            right = sha256_at(self, upload.key) == upload.sha256
         if right and head.size == upload.size:
             return head
         self.delete(upload.key, etag=head.etag)
         raise CopyError(f"{url} doesn't hold the bytes that were sent: check the store, then run again")
-
-    def _hash(self, key: str) -> str:
-        digest = hashlib.sha256()
-        for chunk in self.chunks(key):
-            digest.update(chunk)
-        return digest.hexdigest()
 
 
 def _client(root: str) -> Any:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from tierflow.config_io import merge, read_tree, validate
 from tierflow.config_io import write as write_config
-from tierflow.errors import ConfigError
+from tierflow.errors import ConfigError, InputMissingError
 from tierflow.io.atomic import write_text
 from tierflow.io.remote import input_root, input_text
 from tierflow.io.walk import fingerprint
@@ -150,6 +150,20 @@ def _stored_run(output: Path) -> str | None:
         return None
     stored = read_tree(path).get("catalogue")
     return stored.get("run") if isinstance(stored, dict) else None
+
+
+def configuration_of(output: Path) -> Path:
+    """Return the file with the configuration of a run.
+
+    Raises:
+        InputMissingError: if the folder doesn't hold a run.
+    """
+    path = output / CONFIG_FILE
+    if not path.exists():
+        raise InputMissingError(
+            f"{output} holds no run ({CONFIG_FILE} is missing): give the --output of `tierflow run`"
+        )
+    return path
 
 
 def run_name(name: str, *, place: str) -> str:

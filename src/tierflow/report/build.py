@@ -9,18 +9,20 @@ from functools import cache
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
 
 from tierflow import tables
 from tierflow.io.atomic import write_text
 from tierflow.report import text
 from tierflow.report.page import page
+from tierflow.report.templating import environment_of
 from tierflow.report.words import spoken
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
+
+    from jinja2 import Environment
 
     from tierflow.report.gallery import Baseline
     from tierflow.report.page import Material
@@ -102,14 +104,8 @@ def read_json(path: Path) -> dict[str, Any] | None:
 
 @cache
 def environment() -> Environment:
-    """Return the templates' environment: everything is escaped, an unknown name is an error."""
-    made = Environment(
-        loader=PackageLoader("tierflow.report"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
+    """Return the environment of the report's templates."""
+    made = environment_of("tierflow.report")
     made.filters.update(
         size=text.size, short=lambda value: text.number(value, 3), printable=text.printable, spoken=spoken, coded=coded
     )

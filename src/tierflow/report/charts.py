@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tierflow.report.plot import Plot
+from tierflow.report.plot import Plot, box
 from tierflow.report.scale import Scale, fit
 from tierflow.report.text import count, counted, number
 
@@ -55,7 +55,7 @@ def score_histogram(counts: Whole, cuts: Sequence[Cut], *, alt: str, note: str) 
         for tier in range(len(row) - 1, -1, -1):
             height = 1000 * row[tier] / top
             if height > 0:
-                bars.setdefault(tier, []).append(_box(index * step, base - height, step - 1.6, height))
+                bars.setdefault(tier, []).append(box(index * step, base - height, step - 1.6, height))
                 base -= height
     plot.add('<g id="score-bars">')
     for tier, boxes in sorted(bars.items()):
@@ -120,8 +120,7 @@ def _bins(across: Values, score: Values, tier: Whole) -> list[str]:
     paths: dict[tuple[int, int], list[str]] = {}
     for cell, level in zip(filled.tolist(), depth.tolist(), strict=True):
         y, x = divmod(cell, BIN_COLUMNS)
-        box = _box(x * wide, 1000 - (y + 1) * high, wide, high)
-        paths.setdefault((int(main[cell]), level), []).append(box)
+        paths.setdefault((int(main[cell]), level), []).append(box(x * wide, 1000 - (y + 1) * high, wide, high))
     return [f'<path class="f{code} d{level}" d="{"".join(boxes)}"/>' for (code, level), boxes in sorted(paths.items())]
 
 
@@ -252,10 +251,6 @@ def _ranks(values: NDArray[Any]) -> Values:
     last = np.cumsum(counts)
     ranks: Values = (last - (counts - 1) / 2)[inverse]
     return ranks
-
-
-def _box(x: float, y: float, width: float, height: float) -> str:
-    return f"M{x:.1f} {y:.1f}h{width:.1f}v{height:.1f}h{-width:.1f}z"
 
 
 def _levels(places: Sequence[float]) -> list[int]:

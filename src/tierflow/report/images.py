@@ -59,7 +59,7 @@ def picture(pixels: Pixels, *, edge: int, detail: int, quality: int = 78, note: 
         note: Kept with the picture.
 
     Raises:
-        ValueError: if there are no pixels or none is finite.
+        ValueError: if there are no pixels, none is finite, or they are no real numbers.
     """
     shown, low, high, gamma = displayed(pixels)
     factor = max(1.0, max(pixels.shape[:2]) / edge)
@@ -87,8 +87,10 @@ def displayed(pixels: Pixels) -> tuple[Image.Image, float, float, float]:
     """Return a plane as people see it, in full size, and the values shown as black and white with the gamma.
 
     Raises:
-        ValueError: if there are no pixels or none is finite.
+        ValueError: if there are no pixels, none is finite, or they are no real numbers.
     """
+    if pixels.dtype.kind not in "buif":
+        raise ValueError(f"pixels of type {pixels.dtype} have no brightness to show")
     low, high, median = display_range(pixels)
     gamma = GAMMA if high > low and (median - low) / (high - low) < DIM_MEDIAN else 1.0
     return Image.fromarray(stretch(pixels, low=low, high=high, gamma=gamma)), low, high, gamma

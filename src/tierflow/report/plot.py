@@ -89,3 +89,8 @@ class Plot:
             Markup("").join(self._labels),
             x_label,
         )
+
+
+def box(x: float, y: float, width: float, height: float) -> str:
+    """Return the SVG path of a rectangle with its upper left corner at x, y."""
+    return f"M{x:.1f} {y:.1f}h{width:.1f}v{height:.1f}h{-width:.1f}z"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from tierflow.report.plot import Plot
+from tierflow.report.plot import Plot, box
 from tierflow.report.scale import Scale
 from tierflow.report.text import count, counted, number, printable
 
@@ -77,7 +77,7 @@ def columns(moments: Sequence[Moment], *, title: str, about: str, failed: int) -
         (f"f{failed}", [0] * len(moments), [moment.failed for moment in moments]),
     ):
         boxes = "".join(
-            _box(i * step + gap, 1000 - 1000 * (low + value) / top, step - 2 * gap, 1000 * value / top)
+            box(i * step + gap, 1000 - 1000 * (low + value) / top, step - 2 * gap, 1000 * value / top)
             for i, (low, value) in enumerate(zip(base, values, strict=True))
             if value
         )
@@ -96,7 +96,3 @@ def _ends(names: Sequence[str], *, inside: bool = False) -> list[tuple[float, st
     if inside:
         return [((i + 0.5) / len(names), names[i]) for i in shown]
     return [(i / max(len(names) - 1, 1), names[i]) for i in shown]
-
-
-def _box(x: float, y: float, width: float, height: float) -> str:
-    return f"M{x:.1f} {y:.1f}h{width:.1f}v{height:.1f}h{-width:.1f}z"

@@ -176,11 +176,6 @@ class Substreams:
         """Return how many planes are remembered."""
         return self._planes
 
-    @property
-    def all_full(self) -> bool:
-        """Tell whether every substream that is known has its window full."""
-        return all(len(series.order) >= self.wanted.window for series in self._series.values())
-
     def fill(self, found: pa.Table) -> None:
         """Remember planes from `entries` that were handled before."""
         self._add(found, np.empty((0, 0)))

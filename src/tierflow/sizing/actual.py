@@ -13,6 +13,7 @@ import pyarrow as pa
 from tierflow import config_io, tables
 from tierflow.clock import utc_now
 from tierflow.errors import InputMissingError
+from tierflow.render.snakemake import configuration_of
 from tierflow.scoring.columns import compute as pc
 from tierflow.scoring.folder import shard_names
 from tierflow.sizing import estimate, money
@@ -61,7 +62,7 @@ def make_bill(output: Path, priced: Priced) -> Plan:
         InputMissingError: if it holds no run, or the run has no catalogue yet.
         TableError: if a table is damaged.
     """
-    config = config_io.load(output / "config.yaml")
+    config = config_io.load(configuration_of(output))
     names = shard_names(output / "scan" / "summary.json")
     objects = _catalogue(output)
     lines = read_lines(output / "logs")

@@ -17,6 +17,7 @@ from tierflow.io.layouts.headers import read_header, read_header_of
 from tierflow.io.remote import input_root, input_text, key_below
 from tierflow.io.walk import Found, Walk, walk_input
 from tierflow.objectstore.connect import StorePath
+from tierflow.output_folder import require_two_folders
 from tierflow.scan import store
 from tierflow.scan.naming import Naming, read_names
 from tierflow.scan.rows import Row
@@ -114,8 +115,7 @@ def _input_folder(settings: Config, output: Path) -> Place:
             f"input {root} is a file, expected a folder: give the folder that holds it, or use "
             f"`tierflow measure {root}`"
         )
-    if output.exists() and root.exists() and root.samefile(output):
-        raise ConfigError(f"input and output are the same folder {root}: give another folder to --output")
+    require_two_folders(root, output)
     return root
 
 

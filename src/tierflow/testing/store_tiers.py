@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 from typing import TYPE_CHECKING, ClassVar
 
@@ -11,17 +10,13 @@ import pytest
 from tierflow.errors import ObjectError
 from tierflow.objectstore.connect import StorePath, place_at
 from tierflow.objectstore.uploads import FOLDER
-from tierflow.testing.tiers import CONTENT, MODE, MTIME_NS, NAMES, OBJECT_ID, SHA256, make_origin
-from tierflow.tiers.acts import Want
+from tierflow.testing.tiers import CONTENT, MODE, NAMES, OBJECT_ID, SHA256, carry_all, make_origin
 from tierflow.tiers.base import Order, Placed
-from tierflow.tiers.carry import carry
 from tierflow.tiers.files import look
-from tierflow.tiers.journal import open_journal
 from tierflow.tiers.undo import undo
 from tierflow.tiers.verify import verify
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
     from pathlib import Path
 
     from tierflow.tiers.acts import Outcome
@@ -122,23 +117,8 @@ class StoreDriverContract:
         ledger = origin.parent.parent / "out" / FOLDER
         return self.driver().publish(Order(OBJECT_ID, origin, destination, SHA256, ledger=ledger))
 
-    def _carry(self, base: Path, root: StorePath, names: Sequence[str] = NAMES) -> list[Outcome]:
-        driver = self.driver()
-        wants = [
-            Want(
-                object_id=hashlib.sha256(name.encode()).hexdigest()[:32],
-                source=base / "in" / name,
-                tier="A",
-                driver=driver.name,
-                wanted=root / "A" / name,
-                sha256=SHA256,
-                size=len(CONTENT),
-                mtime_ns=MTIME_NS,
-            )
-            for name in names
-        ]
-        with open_journal(base / "out", "00000") as journal:
-            return carry(journal, wants, {driver.name: driver})
+    def _carry(self, base: Path, root: StorePath) -> list[Outcome]:
+        return carry_all(self.driver(), base, {name: root / "A" / name for name in NAMES})
 
 
 def fresh_root(url: str) -> StorePath:

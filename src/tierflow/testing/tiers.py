@@ -23,9 +23,10 @@ from tierflow.tiers.journal import open_journal
 from tierflow.tiers.undo import undo
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
+    from tierflow.objectstore.connect import Place
     from tierflow.tiers.acts import Outcome
     from tierflow.tiers.base import TierDriver
 
@@ -162,21 +163,7 @@ class TierDriverContract:
 
     def _carry(self, base: Path, names: Sequence[str]) -> list[Outcome]:
         driver = self.driver()
-        wants = [
-            Want(
-                object_id=hashlib.sha256(name.encode()).hexdigest()[:32],
-                source=base / "in" / name,
-                tier="A",
-                driver=driver.name,
-                wanted=base / "out" / driver.folder / "A" / name,
-                sha256=SHA256,
-                size=len(CONTENT),
-                mtime_ns=MTIME_NS,
-            )
-            for name in names
-        ]
-        with open_journal(base / "out", "00000") as journal:
-            return carry(journal, wants, {driver.name: driver})
+        return carry_all(driver, base, {name: base / "out" / driver.folder / "A" / name for name in names})
 
 
 def _refusal(driver: TierDriver, origin: Path, destination: Path) -> str:
@@ -185,6 +172,31 @@ def _refusal(driver: TierDriver, origin: Path, destination: Path) -> str:
     except (OSError, ObjectError) as error:
         return str(error)
     raise AssertionError(f"{origin} was placed")
+
+
+def carry_all(driver: TierDriver, base: Path, wanted: Mapping[str, Place]) -> list[Outcome]:
+    """Place files of folder `in` of a folder through the journal of its folder `out`.
+
+    Args:
+        driver: The driver.
+        base: The folder.
+        wanted: Destination of each file, by name.
+    """
+    wants = [
+        Want(
+            object_id=hashlib.sha256(name.encode()).hexdigest()[:32],
+            source=base / "in" / name,
+            tier="A",
+            driver=driver.name,
+            wanted=destination,
+            sha256=SHA256,
+            size=len(CONTENT),
+            mtime_ns=MTIME_NS,
+        )
+        for name, destination in wanted.items()
+    ]
+    with open_journal(base / "out", "00000") as journal:
+        return carry(journal, wants, {driver.name: driver})
 
 
 def make_origin(base: Path, name: str = "x.tif") -> Path:

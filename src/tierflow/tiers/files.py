@@ -15,6 +15,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from tierflow.objectstore.base import sha256_at
 from tierflow.objectstore.connect import StorePath, stat_of
 from tierflow.tiers.base import ChangedError, CopyError, Made, Stamp
 from tierflow.tiers.rename import rename_new
@@ -78,10 +79,7 @@ def sha256_of(path: Place) -> str:
         OSError: when it can't be read.
     """
     if isinstance(path, StorePath):
-        digest = hashlib.sha256()
-        for chunk in path.store.chunks(path.key):
-            digest.update(chunk)
-        return digest.hexdigest()
+        return sha256_at(path.store, path.key)
     handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
     try:
         require_regular(os.fstat(handle), path)

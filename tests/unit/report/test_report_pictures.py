@@ -57,6 +57,12 @@ def test_nan_is_black_and_a_constant_plane_is_gray() -> None:
         display_range(np.full((3, 3), np.nan))
 
 
+def test_complex_pixels_have_no_picture() -> None:
+    """One such file among the quarantined ones must not end the report, nor a thumbnail's answer."""
+    with pytest.raises(ValueError, match="complex64 have no brightness"):
+        picture(np.ones((8, 8), dtype=np.complex64), edge=480, detail=0)
+
+
 def test_a_small_plane_keeps_its_pixels() -> None:
     made = picture(np.arange(64 * 80, dtype=np.uint16).reshape(64, 80), edge=480, detail=240)
     assert (made.width, made.height) == (80, 64)

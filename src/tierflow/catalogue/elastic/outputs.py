@@ -10,8 +10,8 @@ from tierflow import config_io, tables
 from tierflow.catalogue.elastic.connection import address_of
 from tierflow.catalogue.engine import Engine
 from tierflow.catalogue.provenance import UNNAMED_RUN
-from tierflow.errors import ConfigError, InputMissingError
-from tierflow.render.snakemake import CONFIG_FILE
+from tierflow.errors import ConfigError
+from tierflow.render.snakemake import CONFIG_FILE, configuration_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -76,12 +76,7 @@ def config_of(folder: Path) -> Config:
     Raises:
         InputMissingError: if the folder doesn't hold a run.
     """
-    path = folder / CONFIG_FILE
-    if not path.exists():
-        raise InputMissingError(
-            f"{folder} holds no run ({CONFIG_FILE} is missing): give the --output of `tierflow run`"
-        )
-    return config_io.load(path)
+    return config_io.load(configuration_of(folder))
 
 
 def common_settings(outputs: Sequence[Output]) -> Elasticsearch:

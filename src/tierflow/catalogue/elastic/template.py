@@ -8,12 +8,12 @@ import pyarrow as pa
 
 from tierflow.catalogue.fields import METADATA_PREFIX
 from tierflow.catalogue.record import Record, column_of
-from tierflow.catalogue.schema import CATALOGUE_VERSION, TIME_UNIT, metadata_field
+from tierflow.catalogue.schema import CATALOGUE_VERSION, TIME_UNIT
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from tierflow.config import Elasticsearch, MetadataField
+    from tierflow.config import Elasticsearch
 
 Tree = dict[str, Any]
 KEYWORD: Tree = {"type": "keyword"}
@@ -129,13 +129,11 @@ def field_mapping(column: pa.Field[Any]) -> Tree:
     return {"type": "object", "enabled": False}
 
 
-def metadata_mapping(fields: Mapping[str, MetadataField]) -> Tree:
-    """Return what is put into the mapping before documents with these fields are sent."""
-    return metadata_properties(metadata_field(name, declared) for name, declared in fields.items())
-
-
 def metadata_properties(columns: Iterable[pa.Field[Any]]) -> Tree:
-    """Return the same from columns of a catalogue table; columns that aren't metadata are left out."""
+    """Return what is put into the mapping before documents with these columns of a catalogue table are sent.
+
+    Columns that aren't metadata are left out.
+    """
     found = {
         column.name.removeprefix(METADATA_PREFIX): field_mapping(column)
         for column in columns
