@@ -29,6 +29,7 @@ from tierflow.stream.batches import MB, Shards
 from tierflow.stream.commit_thread import Committed, CommitThread
 from tierflow.stream.failures import bury, give_back, give_up, is_dead, pause_s
 from tierflow.stream.flight import Flight
+from tierflow.stream.fold import mapped
 from tierflow.stream.outside_pool import OutsidePool
 from tierflow.stream.sources import look
 from tierflow.stream.turns import Load, Turns
@@ -121,25 +122,31 @@ class Dispatcher:
             ConfigError: if the configuration turned out to be wrong.
             TierflowError: if no way is left to go on; nothing is lost.
         """
-        self._happened += self._pool.events()
-        self._happened += self._commits.events()
         try:
-            while self._happened:
-                self._on(self._happened[0])
-                self._happened.popleft()
-            for flight in list(self._flights.values()):
-                if flight.stage.startswith("held") and time.monotonic() >= flight.due:
-                    self._go_on(flight)
-            gather_s = self._begin_what_fits(now)
-            self._note_beats()
-            if not any(flight.tries for flight in self._flights.values()):
-                self.obstacle = None
+            with mapped(self._output):
+                gather_s = self._step(now)
         except TryAgainError as error:
             # The ledger can't be written to. What happened isn't forgotten: it is dealt with when that is over.
             self._hinder(error)
             return self._retry.backoff_s
         held = [flight.due - time.monotonic() for flight in self._flights.values() if flight.stage.startswith("held")]
         return max(min([gather_s, self._pool.next_look(), _BEAT_S, *held]), 0.0)
+
+    def _step(self, now: float) -> float:
+        """Do what can be done; returns the seconds until a batch may begin by itself."""
+        self._happened += self._commits.events()
+        self._happened += self._pool.events()
+        while self._happened:
+            self._on(self._happened[0])
+            self._happened.popleft()
+        for flight in list(self._flights.values()):
+            if flight.stage.startswith("held") and time.monotonic() >= flight.due:
+                self._go_on(flight)
+        gather_s = self._begin_what_fits(now)
+        self._note_beats()
+        if not any(flight.tries for flight in self._flights.values()):
+            self.obstacle = None
+        return gather_s
 
     def flying(self) -> int:
         """Return the number of batches on their way."""

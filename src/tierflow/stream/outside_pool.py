@@ -45,6 +45,8 @@ class OutsidePool:
     def __init__(self, output: Path, *, size: int, hang_s: float) -> None:
         self._output, self._size, self._hang_s = output, size, hang_s
         self._out: dict[int, _Out] = {}
+        # Of a call that was cut off because the output's disk went away; told by the next one.
+        self._happened: list[Event] = []
         # What a worker answers that was silent, or that has missed a restart, must be no answer to another offer.
         self._numbers = count(time.time_ns() // 1_000_000)
         self._looked_at = time.monotonic()
@@ -87,18 +89,19 @@ class OutsidePool:
         return True
 
     def events(self) -> list[Event]:
-        """Return what happened since the last call; batches of workers that are silent are taken back."""
+        """Return what happened since the last call; batches of workers that are silent are taken back.
+
+        Raises:
+            OSError: if the output is away; nothing of what happened is forgotten.
+        """
         now = time.monotonic()
         self._watch(now)
         self._notice_own_pause(now)
-        if not self._out:
-            return []
-        found = []
-        for number, said in offers.answers(self._output):
+        for number, said in offers.answers(self._output) if self._out else ():
             # One that was taken back may still be answered.
             answered = self._out.pop(number, None)
             if answered is not None:
-                found.append(Event(said["kind"], answered.batch, said))
+                self._happened.append(Event(said["kind"], answered.batch, said))
         for number, out in list(self._out.items()):
             self._listen(number, out, now)
             self._remind(out, now)
@@ -107,7 +110,8 @@ class OutsidePool:
             offers.withdraw(self._output, number)
             del self._out[number]
             message = f"the worker that had claimed it was silent for {now - out.heard_at:.0f} s: killed, or cut off"
-            found.append(Event("died", out.batch, {"message": message}))
+            self._happened.append(Event("died", out.batch, {"message": message}))
+        found, self._happened = self._happened, []
         return found
 
     def next_look(self) -> float:

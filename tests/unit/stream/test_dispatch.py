@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import time
@@ -224,6 +225,23 @@ def test_an_input_that_is_away_is_waited_for(world):
     assert "isn't there" in str(here.dispatcher.obstacle)
     away.rename(here.root)
     here.until(here.ended)
+    assert {(row.state, row.attempts) for row in here.ledger.rows("1")} == {(State.DONE, 0)}
+
+
+def test_an_output_that_is_away_for_a_moment_is_waited_for(world, monkeypatch):
+    """The file server of workers elsewhere, for instance, while it is asked what they have answered."""
+    here = world()
+    here.add(1)
+
+    def stale():
+        raise OSError(errno.ESTALE, "Stale file handle")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(here.dispatcher._pool, "events", stale)
+        here.dispatcher.step(time.time())
+        assert "Stale file handle" in str(here.dispatcher.obstacle)
+    here.until(here.ended)
+    assert here.dispatcher.obstacle is None
     assert {(row.state, row.attempts) for row in here.ledger.rows("1")} == {(State.DONE, 0)}
 
 

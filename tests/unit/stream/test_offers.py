@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import threading
 import time
@@ -87,6 +88,26 @@ def test_answers_come_back_as_events(tmp_path: Path, pool: OutsidePool) -> None:
     assert [(e.kind, e.batch) for e in pool.events()] == [("done", 1), ("failed", 2), ("died", 3)]
     assert pool.events() == []
     assert pool.idle() == 4
+
+
+def test_an_answer_outlives_a_disk_that_goes_away_while_others_are_listened_to(
+    tmp_path: Path, pool: OutsidePool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It was taken from the disk already, where nobody will find it again."""
+    send(pool, tmp_path, 1)
+    send(pool, tmp_path, 2)
+    first = taken(tmp_path)
+    offers.answer(tmp_path, first.number, {"kind": "done", "seconds": 0.5})
+
+    def stale(_output: Path, _number: int) -> int:
+        raise OSError(errno.ESTALE, "Stale file handle")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(offers, "beaten_at", stale)
+        with pytest.raises(OSError, match="Stale"):
+            pool.events()
+    assert [(event.kind, event.batch) for event in pool.events()] == [("done", 1)]
+    assert pool.events() == []
 
 
 def test_no_more_is_offered_than_is_wanted(tmp_path: Path, pool: OutsidePool) -> None:
