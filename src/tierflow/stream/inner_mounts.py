@@ -6,6 +6,7 @@ import os
 from typing import TYPE_CHECKING
 
 from tierflow.io.identity import display_path
+from tierflow.stream.states import OPEN
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -40,8 +41,21 @@ class InnerMounts:
         return any(_is_inside(folder, top) and not self._is_mounted(top) for top in self._tops)
 
     def missing(self) -> list[str]:
-        """Return the folders whose file system isn't mounted now."""
-        return sorted(display_path(top) for top in self._tops if not self._is_mounted(top))
+        """Return the folders whose file system isn't mounted now, although something there still has to be handled.
+
+        A disk that was taken away when all was done is nobody's trouble.
+        """
+        away = (top for top in self._tops if not self._is_mounted(top))
+        return sorted(display_path(top) for top in away if self._is_waited_for(top))
+
+    def _is_waited_for(self, top: bytes) -> bool:
+        marks = ", ".join("?" * len(OPEN))
+        # All paths that begin with `top/`: the character after the slash is `0`.
+        found = self._ledger.query(
+            f"SELECT 1 FROM objects WHERE (folder = ? OR folder > ? AND folder < ?) AND state IN ({marks}) LIMIT 1",  # noqa: S608
+            (top, top + b"/", top + b"0", *sorted(OPEN)),
+        )
+        return bool(found)
 
     def _is_mounted(self, top: bytes) -> bool:
         try:

@@ -449,6 +449,19 @@ def test_a_mount_inside_the_root_that_is_gone_loses_nothing(world, monkeypatch):
     assert world.rescan.full().counted.lost == 1
 
 
+def test_a_disk_that_was_taken_away_when_all_was_done_is_no_trouble(world):
+    for name in ("m/x/a.tif", "m0/b.tif", "m.tif"):
+        world.put(name)
+    world.rescan.full()
+    inner = world.rescan._inner
+    inner.note(b"m", device=2, root_device=1)
+    assert inner.missing() == ["m"]
+    with world.ledger.transaction() as db:
+        db.execute("UPDATE objects SET state = 'done' WHERE path = ?", (b"m/x/a.tif",))
+    assert inner.missing() == []
+    assert inner.is_missing(b"m/x")
+
+
 @pytest.mark.parametrize("look", ["full", "hint"])
 def test_a_root_that_is_on_another_device_after_a_mount_is_no_mount_inside_itself(world, look):
     world.put("p/x/a.tif")
