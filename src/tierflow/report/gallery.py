@@ -174,7 +174,8 @@ def tile(
 
 def place_words(row: Mapping[str, Any]) -> str:
     """Return plate, well, site, channel, z and time point, as far as they are known."""
-    parts = [printable(str(row[key])) for key in ("plate", "well") if row.get(key)]
+    named = (row.get(key) for key in ("plate", "well"))
+    parts = [printable(str(name)) for name in named if name and name != words.TOP_FOLDER]
     for key, word in (("site", "site"), ("channel", ""), ("z", "z"), ("timepoint", "t")):
         if row.get(key) not in (None, ""):
             parts.append(f"{word} {printable(str(row[key]))}".strip())

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from markupsafe import Markup
 
+from tierflow.report import words
 from tierflow.report.palette import SEQUENTIAL, between
-from tierflow.report.text import counted, number, printable
+from tierflow.report.text import counted, number
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -31,7 +32,7 @@ class Grid:
     """Values of one plate.
 
     Attributes:
-        name: The plate.
+        name: The plate, for people.
         rows: Rows of the format.
         columns: Columns of the format.
         values: By measure, shape (row, column), NaN where nothing was measured.
@@ -66,7 +67,7 @@ def grids(objects: Objects) -> tuple[list[Grid], int]:
         room -= shape[0] * shape[1]
         if room < 0 and drawn:
             break
-        drawn.append(_grid(objects, here, shape=shape, name=objects.plate.names[plate]))
+        drawn.append(_grid(objects, here, shape=shape, name=words.plate(objects.plate.names[plate])))
     return drawn, len(plates)
 
 
@@ -172,7 +173,7 @@ def draw(
         width,
         height,
         round(width * (2 if grid.columns <= 12 else 1.3)),
-        f"Plate {printable(grid.name)}: {imaged} with images, {label} {middle}",
+        f"Plate {grid.name}: {imaged} with images, {label} {middle}",
         size,
         Markup("").join([*heads, *sides, *cells]),
     )

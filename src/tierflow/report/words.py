@@ -5,6 +5,12 @@ from __future__ import annotations
 import re
 from typing import NamedTuple
 
+from tierflow.io.layouts.base import folder_plate
+from tierflow.report.text import printable
+
+TOP_FOLDER = folder_plate("")
+"""The plate of files in the input's top folder whose names say none."""
+
 
 class Meaning(NamedTuple):
     """A short name and a sentence."""
@@ -160,6 +166,11 @@ def feature(name: str) -> Meaning:
 def finding(flag: str) -> Finding:
     """Return what a flag means and what to do; empty texts for a user's own flag."""
     return _FLAGS.get(flag, Finding("", ""))
+
+
+def plate(name: str) -> str:
+    """Return a plate's name for people."""
+    return "(top folder)" if name == TOP_FOLDER else printable(name)
 
 
 def spoken(flag: str) -> str:

@@ -7,13 +7,14 @@ import sqlite3
 import threading
 import time
 from collections import Counter
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from tierflow.catalogue.language import parse
 from tierflow.catalogue.query import And, Eq, Query, Sort
 from tierflow.config import QUARANTINE
 from tierflow.errors import InputMissingError, TierflowError
-from tierflow.io.layouts.base import folder_plate
+from tierflow.report import words
 from tierflow.report.palette import QUARANTINE as QUARANTINE_COLOUR
 from tierflow.report.palette import tier_colours
 from tierflow.report.plates import format_of
@@ -217,12 +218,10 @@ class Live:
 
     def _shown(self, plate: str) -> str:
         """Return a plate's name for people: files of the top folder whose names say no plate have the data set's."""
-        if plate != folder_plate(""):
-            return printable(plate)
-        try:
-            return printable(self._run.config().dataset_name)
-        except TierflowError:
-            return "(top folder)"
+        if plate == words.TOP_FOLDER:
+            with suppress(TierflowError):
+                return printable(self._run.config().dataset_name)
+        return words.plate(plate)
 
     def plate(self, name: str) -> dict[str, Any] | None:
         """Return the wells of a plate, and rows and columns of its format, 0 without wells; None for no such plate."""

@@ -16,7 +16,7 @@ from tierflow import __version__
 from tierflow.catalogue.query import Exists, Query, Sort
 from tierflow.config import QUARANTINE
 from tierflow.errors import InputMissingError, TierflowError
-from tierflow.io.layouts.base import folder_plate
+from tierflow.report import words
 from tierflow.report.palette import QUARANTINE as QUARANTINE_COLOUR
 from tierflow.report.palette import tier_colours
 from tierflow.report.templating import environment_of
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 PICTURES = 6
 MOST_RUNS = 100
-_UNTOLD = (None, "", folder_plate(""))
+_UNTOLD = (None, "", words.TOP_FOLDER)
 
 
 @dataclass(frozen=True, slots=True)

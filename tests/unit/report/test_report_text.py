@@ -4,6 +4,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tierflow.io.layouts.base import folder_plate
+from tierflow.report import words
+from tierflow.report.gallery import place_words
 from tierflow.report.text import NONE, counted, listed, number, printable, score, share, size
 
 
@@ -63,3 +66,10 @@ def test_printable_text_is_printable_and_can_be_written(text: str) -> None:
     shown = printable(text)
     assert shown.replace(" ", "").isprintable() or all(c.isspace() for c in shown if not c.isprintable())
     shown.encode("utf-8")
+
+
+def test_a_plate_that_no_name_tells_of_is_no_lone_dot() -> None:
+    assert words.plate(folder_plate("")) == "(top folder)"
+    assert words.plate("P\n7") == "P\\x0a7"
+    assert place_words({"plate": folder_plate(""), "well": "B03", "site": 2}) == "B03 \u00b7 site 2"
+    assert place_words({"plate": "P7", "well": None}) == "P7"
