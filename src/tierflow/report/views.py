@@ -214,7 +214,7 @@ def _maps(maps: Plates) -> dict[str, Any] | None:
     for i, (key, label) in enumerate(maps.labels.items()):
         ends = plates.span(drawn, key)
         figures = [
-            (printable(grid.name), plates.draw(grid, number_of=j, measure=key, label=label, ends=ends))
+            (grid.name, plates.draw(grid, number_of=j, measure=key, label=label, ends=ends))
             for j, grid in enumerate(drawn)
         ]
         low, high = (number(end, 3) for end in ends)

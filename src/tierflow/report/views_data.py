@@ -256,7 +256,7 @@ def _grid(catalogue: Catalogue, plate: str, features: Sequence[str]) -> Grid | N
     values |= {name: _means(catalogue, f"features.{name}", where) for name in features}
     values |= {"flagged": dict.fromkeys(objects, 0.0) | marked, "failed": dict.fromkeys(objects, 0.0) | failed}
     return Grid(
-        name=plate,
+        name=words.plate(plate),
         rows=shape[0],
         columns=shape[1],
         values={name: _filled(shape, cells, np.nan) for name, cells in values.items()},
