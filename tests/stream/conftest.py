@@ -17,6 +17,7 @@ import numpy as np
 import pytest
 import tifffile
 import yaml
+from mounting import small_disk
 
 from tierflow.stream.ledger import Ledger, Row
 from tierflow.stream.states import ENDED, State
@@ -204,3 +205,10 @@ def watching(tmp_path: Path):
         one.kill()
         # Shown by pytest when the test fails.
         sys.stderr.write(one.said())
+
+
+@pytest.fixture
+def may_mount(tmp_path: Path) -> None:
+    """Skip where this user may not mount anything."""
+    with small_disk(tmp_path / "try", mb=1):
+        pass

@@ -91,12 +91,6 @@ def test_an_output_that_is_full_for_10_s(watching, tmp_path):
         require_exact(here.output, arriving.written)
 
 
-@pytest.fixture
-def may_mount(tmp_path):
-    with small_disk(tmp_path / "try", mb=1):
-        pass
-
-
 @pytest.mark.parametrize("device", ["same", "other"])
 def test_a_share_that_is_away_for_a_while(watching, tmp_path, may_mount, device):
     """Unmounted amid the measuring of a batch; when it comes back, some file systems have another device number."""

@@ -1,13 +1,13 @@
 """Bursts that no event queue holds: 20,000 files while the watching process is stopped, none lost, none twice."""
 
 import os
-import shutil
 import signal
 import subprocess
 import sys
 import time
 
 import pytest
+from mounting import mount, unmount
 
 from tierflow.stream.ledger import Ledger
 from tierflow.stream.states import State
@@ -140,31 +140,9 @@ def test_a_burst_while_the_process_runs(watched):
     seen_once(process, names)
 
 
-@pytest.fixture
-def can_mount(tmp_path):
-    (tmp_path / "try").mkdir()
-    command = ["mount", "-t", "tmpfs", "none", str(tmp_path / "try")]
-    if shutil.which("mount") is None or subprocess.run(command, capture_output=True).returncode:
-        pytest.skip("mounting isn't permitted here")
-    subprocess.run(["umount", str(tmp_path / "try")], check=True)
-    return True
-
-
-def mount(*arguments):
-    subprocess.run(["mount", *map(str, arguments)], check=True)
-
-
-def unmount(folder):
-    for _ in range(50):
-        if subprocess.run(["umount", str(folder)], capture_output=True).returncode == 0:
-            return
-        time.sleep(0.1)
-    subprocess.run(["umount", "--lazy", str(folder)], check=True)
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize(("lazy", "files", "away_s"), [(False, FILES, 30.0), (True, 2000, 0.0)])
-def test_a_share_that_is_unmounted_and_mounted_again_loses_nothing(tmp_path, can_mount, lazy, files, away_s):
+def test_a_share_that_is_unmounted_and_mounted_again_loses_nothing(tmp_path, may_mount, lazy, files, away_s):
     share, root = tmp_path / "share", tmp_path / "in"
     share.mkdir()
     root.mkdir()
@@ -173,15 +151,12 @@ def test_a_share_that_is_unmounted_and_mounted_again_loses_nothing(tmp_path, can
     for name in before:
         (share / name).parent.mkdir(exist_ok=True)
         (share / name).touch()
-    mount("--bind", share, root)
+    assert mount("--bind", share, root)
     process = None
     try:
         process = Process(root, tmp_path / "out", rescan_s=1.0)
         process.until(lambda: process.seen() == len(before))
-        if lazy:
-            subprocess.run(["umount", "--lazy", str(root)], check=True)
-        else:
-            unmount(root)
+        unmount(root, lazily=lazy)
         back = time.monotonic() + away_s
         process.until(lambda: process.fact("state") == "root_lost")
         assert "no longer mounted" in process.fact("message")
@@ -194,7 +169,7 @@ def test_a_share_that_is_unmounted_and_mounted_again_loses_nothing(tmp_path, can
         assert process.ledger.counts()[State.LOST_SOURCE] == 0
         time.sleep(max(0.0, back - time.monotonic()))
         assert process.seen() == len(before)
-        mount("--bind", share, root)
+        assert mount("--bind", share, root)
         seen_once(process, names)
         process.until(lambda: process.fact("state") == "ok")
         assert process.told()[-2:] == ["root_lost", "ok"]
@@ -208,12 +183,12 @@ def test_a_share_that_is_unmounted_and_mounted_again_loses_nothing(tmp_path, can
 
 
 @pytest.mark.slow
-def test_a_disk_that_is_unmounted_inside_the_root_loses_nothing(tmp_path, can_mount):
+def test_a_disk_that_is_unmounted_inside_the_root_loses_nothing(tmp_path, may_mount):
     root = tmp_path / "in"
     (root / "plate").mkdir(parents=True)
     (root / "a.tif").touch()
     (tmp_path / "kept").mkdir()
-    mount("-t", "tmpfs", "none", root / "plate")
+    assert mount("-t", "tmpfs", "none", root / "plate")
     process = None
     try:
         (root / "plate" / "x").mkdir()
@@ -224,7 +199,7 @@ def test_a_disk_that_is_unmounted_inside_the_root_loses_nothing(tmp_path, can_mo
         process.until(lambda: process.fact("state") == "folder_unmounted")
         assert "plate" in process.fact("message")
         assert process.ledger.counts()[State.LOST_SOURCE] == 0
-        mount("-t", "tmpfs", "none", root / "plate")
+        assert mount("-t", "tmpfs", "none", root / "plate")
         (root / "plate" / "x").mkdir()
         (root / "plate" / "x" / "b.tif").touch()
         process.until(lambda: process.fact("state") == "ok")

@@ -291,7 +291,6 @@ class Dispatcher:
             self._not_committed(flight, ended.error)
             return
         self._committed_at = time.monotonic()
-        self.obstacle = None
         detail = {"objects": len(flight.rows), "measure_s": flight.measure_s, "commit_s": ended.seconds}
         self._ledger.tell("batch", detail)
         del self._flights[ended.number]

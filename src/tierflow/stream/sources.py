@@ -6,6 +6,7 @@ import os
 from typing import TYPE_CHECKING
 
 from tierflow.errors import TryAgainError, is_passing
+from tierflow.io.walk import folder_identity
 from tierflow.stream import roots
 from tierflow.stream.inner_mounts import InnerMounts
 from tierflow.stream.look import look as look_at
@@ -70,7 +71,7 @@ class Root:
             TryAgainError: if it isn't, or another file system is there now.
         """
         known = self._ledger.fact(roots.FACT)
-        if known is None or _identity(self.folder) != (known["device"], known["inode"]):
+        if known is None or folder_identity(self.bytes) != (known["device"], known["inode"]):
             raise TryAgainError(
                 f"input folder {self.folder} went away: nothing is lost, handling goes on when it is mounted again"
             )
@@ -78,11 +79,3 @@ class Root:
     def is_unmounted(self, path: bytes) -> bool:
         """Tell whether a file lies on a disk inside the folder that isn't mounted now."""
         return InnerMounts(self.folder, self._ledger).is_missing(path)
-
-
-def _identity(folder: Path) -> tuple[int, int] | None:
-    try:
-        info = folder.stat()
-    except OSError:
-        return None
-    return info.st_dev, info.st_ino
